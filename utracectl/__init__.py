@@ -1,0 +1,3 @@
+"""The command ``utracectl``, and the blocking client library in ``utracectl.client``."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,21 @@
+"""What utracectl's exit status means.
+
+``trace`` of a command ends as the command did: with its status, or by the signal that ended it.
+"""
+
+OK = 0
+ERROR = 1
+"""The daemon or the target said no, or ended early."""
+USAGE = 2
+"""The command line is wrong."""
+FAILED = 125
+"""utracectl itself failed; the numbers from here on are those of env(1) and nohup(1)."""
+NOT_EXECUTABLE = 126
+"""The command was found and could not be executed."""
+NOT_FOUND = 127
+"""The command was not found."""
+
+HELP = """\
+exit status: 0 success; 1 the daemon or the target said no; 2 wrong usage; 125 utracectl itself failed;
+126 the command cannot be executed; 127 there is no such command. A traced command's own status or signal
+becomes utracectl's."""

@@ -1,0 +1,348 @@
+"""A trace's events as strace's lines, or as they are.
+
+Seen from strace 6.1: a call is one line; where something of another thread comes before it has returned, its line ends
+in ``<unfinished ...>`` and a second line, ``<... NAME resumed>``, has the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from msgspec import Struct
+
+from utracectl.client import EVENT, decode_event
+from utracectl.messages import terminal_text
+from utraced.api.events import (
+    AnyEvent,
+    Clone,
+    Death,
+    Detached,
+    Exec,
+    Fragment,
+    JobControl,
+    Lost,
+    Signal,
+    Syscall,
+    SyscallEntry,
+    Text,
+)
+from utraced.errors import UtracedError
+from utraced.rpc.message import Notification
+from utraced.syscalls.abi import ABIS
+from utraced.syscalls.call import Call
+from utraced.syscalls.memory import NOTHING, Snapshot
+from utraced.syscalls.memory import Fragment as Known
+from utraced.syscalls.siginfo import signal_text
+from utraced.syscalls.text import UNFINISHED, call_text, entry_text, exited_text, resumed_text, return_text
+
+ERESTART_RESTARTBLOCK = 516
+"""linux/errno.h: the call goes on as restart_syscall."""
+DETACHED = " <detached ...>"
+
+
+class Printer(Protocol):
+    """Makes output of the notifications of traces."""
+
+    detaching: bool
+
+    def traced(self, tids: Iterable[int]) -> None:
+        """Count threads as traced from now on."""
+
+    def take(self, notification: Notification) -> int | None:
+        """Take in one notification; returns the id of a trace that ends with it."""
+
+    def flush(self) -> None:
+        """Write what has come so far."""
+
+    def finish(self) -> None:
+        """Write what is left: no more is to come."""
+
+
+class _Head(Struct):
+    """What of an event must be known to pass it on."""
+
+    kind: str
+    trace: int | None = None
+
+
+class JsonPrinter:
+    """Writes events as they came, one a line; the connection's packets must be JSON."""
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self.detaching = False
+        self._write = write
+        self._lines: list[bytes] = []
+
+    def traced(self, tids: Iterable[int]) -> None:
+        """See ``Printer.traced``: events say it all."""
+
+    def take(self, notification: Notification) -> int | None:
+        """See ``Printer.take``."""
+        if notification.method != EVENT:
+            return None
+        self._lines.append(bytes(notification.params))
+        try:
+            head: _Head = notification.value(_Head)
+        except UtracedError:
+            return None
+        return head.trace if head.kind == "detached" else None
+
+    def flush(self) -> None:
+        """See ``Printer.flush``."""
+        if self._lines:
+            lines = [*self._lines, b""]
+            self._lines.clear()
+            self._write(b"\n".join(lines))
+
+    def finish(self) -> None:
+        """See ``Printer.finish``."""
+        self.flush()
+
+
+class TextPrinter:
+    """Writes strace's text.
+
+    ``write`` takes text of whole lines, or the beginning of one that a later ``write`` ends.  ``notice`` takes what
+    is not of the trace, as ``Process 5 attached``.  ``limit`` is strace's -s.  ``always_pid``: every line begins with
+    the thread's id (strace's -f -o FILE), else only those written while more than one thread is traced.  ``follow``:
+    new processes are traced too.
+    """
+
+    def __init__(  # noqa: PLR0913 - the options of the text
+        self,
+        write: Callable[[str], None],
+        notice: Callable[[str], None],
+        *,
+        limit: int = 32,
+        always_pid: bool = False,
+        follow: bool = False,
+        show_exits: bool = True,
+    ) -> None:
+        self.detaching = False
+        self._write = write
+        self._notice = notice
+        self._limit = limit
+        self._always_pid = always_pid
+        self._follow = follow
+        self._show_exits = show_exits
+        self._threads: set[int] = set()
+        self._prefix = always_pid
+        self._parts: list[str] = []
+        # Of calls that were shown at entry: the thread whose line is still open, its length, and all such threads.
+        self._open_tid = 0
+        self._open_length = 0
+        self._entered: set[int] = set()
+        self._restarting: dict[int, str] = {}
+        self._show: dict[type, Callable[..., None]] = {
+            Syscall: self._syscall,
+            SyscallEntry: self._syscall_entry,
+            Signal: self._signal,
+            JobControl: self._job_control,
+            Clone: self._clone,
+            Exec: self._exec,
+            Death: self._death,
+            Lost: self._lost,
+            Detached: self._detached,
+        }
+
+    def traced(self, tids: Iterable[int]) -> None:
+        """Count threads as traced from now on."""
+        self._threads.update(tids)
+        self._count()
+
+    def take(self, notification: Notification) -> int | None:
+        """See ``Printer.take``."""
+        event = decode_event(notification)
+        if event is None:
+            return None
+        self.show(event)
+        return event.trace if type(event) is Detached else None
+
+    def show(self, event: AnyEvent) -> None:
+        """Take in one event; those that strace has no line for are passed over."""
+        show = self._show.get(type(event))
+        if show is not None:
+            show(event)
+
+    def flush(self) -> None:
+        """See ``Printer.flush``."""
+        if self._parts:
+            text = "".join(self._parts)
+            self._parts.clear()
+            self._write(text)
+
+    def finish(self) -> None:
+        """End a line that is still open: no more is to come."""
+        self._break(DETACHED if self.detaching else UNFINISHED)
+        self.flush()
+
+    def _syscall(self, event: Syscall) -> None:
+        """Show a call that returned, or never will."""
+        tid = event.tid
+        call = call_of(event, self._limit)
+        interrupted = None
+        if self._restarting:
+            interrupted = self._restarting.pop(tid, None)
+        if tid in self._entered:
+            self._entered.discard(tid)
+            if event.unfinished and self.detaching:
+                if self._open_tid == tid:
+                    self._break(DETACHED)
+                return
+            if self._open_tid == tid:
+                self._open_tid = 0
+                self._parts.append(return_text(call, column=self._open_length) + "\n")
+            else:
+                start = self._start(tid)
+                self._parts.append(f"{start}{resumed_text(call, column=len(start))}\n")
+        elif event.unfinished and self.detaching:
+            self._parts.append(f"{self._start(tid)}{entry_text(call, interrupted=interrupted)}{DETACHED}\n")
+        else:
+            start = self._start(tid)
+            self._parts.append(f"{start}{call_text(call, column=len(start), interrupted=interrupted)}\n")
+        if call.errno == ERESTART_RESTARTBLOCK:
+            self._restarting[tid] = event.name
+
+    def _syscall_entry(self, event: SyscallEntry) -> None:
+        """Begin the line of a call that lasts."""
+        call = call_of(event, self._limit)
+        text = self._start(event.tid) + entry_text(call, interrupted=self._restarting.get(event.tid))
+        self._parts.append(text)
+        self._entered.add(event.tid)
+        self._open_tid = event.tid
+        self._open_length = len(text)
+
+    def _signal(self, event: Signal) -> None:
+        """Show a signal that is about to be delivered."""
+        text = signal_text(event.info) if event.info else f"--- {terminal_text(event.signal)} ---"
+        self._line(event.tid, text)
+
+    def _job_control(self, event: JobControl) -> None:
+        """Show that a thread stopped; strace has no line for its going on."""
+        if event.state == "stopped":
+            self._line(event.tid, f"--- stopped by {terminal_text(event.signal or 'SIGSTOP')} ---")
+
+    def _clone(self, event: Clone) -> None:
+        """Count and tell a new thread that is traced."""
+        if event.how == "thread" or self._follow:
+            self._threads.add(event.child_tid)
+            self._count()
+            self._say(f"Process {event.child_tid} attached")
+
+    def _exec(self, event: Exec) -> None:
+        """Give the thread that called execve its new id."""
+        former = event.former_tid
+        if former == event.tid:
+            return
+        if self._open_tid == former:
+            self._break(UNFINISHED)
+        if former in self._entered:
+            self._entered.discard(former)
+            self._entered.add(event.tid)
+        self._restarting.pop(former, None)
+        self._threads = (self._threads - {former}) | {event.tid}
+        self._count()
+
+    def _death(self, event: Death) -> None:
+        """Show how a thread ended."""
+        tid = event.tid
+        status = event.status
+        text = None
+        if event.successor_tid is not None:
+            text = f"+++ superseded by execve in pid {event.successor_tid} +++"
+        elif status is not None and status.signal is not None:
+            text = f"+++ killed by {terminal_text(status.signal)} {'(core dumped) ' if status.core_dumped else ''}+++"
+        elif status is not None and status.code is not None:
+            text = exited_text(status.code)
+        if text is not None and self._show_exits:
+            self._line(tid, text)
+        if event.successor_tid is None:
+            self._entered.discard(tid)
+            self._threads.discard(tid)
+            self._count()
+        else:
+            self._entered.discard(tid)
+        self._restarting.pop(tid, None)
+
+    def _lost(self, event: Lost) -> None:
+        """Tell how many events are missing here."""
+        self._say(f"{event.count} events are missing here: they came faster than they could be written")
+
+    def _detached(self, event: Detached) -> None:
+        """Say why a trace ended before its processes did, where that was nobody's wish."""
+        reason = {
+            "exec_denied": "it executes a program that may not be traced",
+            "policy": "the daemon's policy ended the trace",
+            "daemon_stopping": "the daemon is stopping",
+        }.get(event.reason)
+        if reason is not None:
+            self._say(f"Process {event.pid} detached: {reason}" if event.pid else f"detached: {reason}")
+
+    def _line(self, tid: int, text: str) -> None:
+        """Add a whole line that is no call."""
+        self._parts.append(f"{self._start(tid, calls=False)}{text}\n")
+
+    def _start(self, tid: int, *, calls: bool = True) -> str:
+        """Return what a line of ``tid`` begins with, having ended a line that is open."""
+        if self._open_tid:
+            self._break(UNFINISHED)
+        if not self._prefix:
+            return ""
+        return f"{tid:<5} " if self._always_pid else f"[pid {tid:5}] "
+
+    def _break(self, ending: str) -> None:
+        """End the line that is open, if any."""
+        if self._open_tid:
+            self._parts.append(f"{ending}\n")
+            self._open_tid = 0
+
+    def _count(self) -> None:
+        """Decide whether lines need to say whose they are."""
+        self._prefix = self._always_pid or len(self._threads) > 1
+
+    def _say(self, text: str) -> None:
+        """Give a notice, in its place between the lines."""
+        self._break(UNFINISHED)
+        self.flush()
+        self._notice(text)
+
+
+def call_of(event: Syscall | SyscallEntry, limit: int) -> Call:
+    """Return the call an event tells of, as decoders take it; ``limit`` is strace's -s."""
+    entered = left = NOTHING
+    memory = event.memory
+    strings = event.strings
+    args = [int(text, 16) for text in event.args]
+    if memory or strings:
+        before, after = _fragments(memory or (), strings, args)
+        entered = Snapshot(before)
+        left = Snapshot(after)
+    result = None
+    errno = 0
+    if isinstance(event, Syscall) and not event.unfinished:
+        result = event.result
+        if event.errno is not None and result is not None:
+            errno = -result
+    return Call(
+        ABIS[event.arch], event.nr, tuple(args), limit=limit, entered=entered, left=left, result=result, errno=errno
+    )
+
+
+def _fragments(
+    memory: Iterable[Fragment], strings: dict[str, Text] | None, args: list[int]
+) -> tuple[list[Known], list[Known]]:
+    """Return what is known of memory at entry and at return."""
+    before: list[Known] = []
+    after: list[Known] = []
+    for fragment in memory:
+        known = Known(int(fragment.address, 16), fragment.data)
+        (after if fragment.returned else before).append(known)
+    if strings:
+        for position, string in strings.items():
+            data = string.bytes if string.bytes is not None else string.text.encode("utf-8", "surrogatepass")
+            # Whether the kernel filled it in is the decoder's knowledge: it looks at one of the two.
+            known = Known(args[int(position)], data, not string.truncated)
+            before.append(known)
+            after.append(known)
+    return before, after

@@ -1,0 +1,226 @@
+"""A run of ``utracectl trace`` over its connection: traces, the command, signals, output."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import select
+import signal
+
+from utracectl import VERSION
+from utracectl.client import Client, ConnectionEnded
+from utracectl.command import CannotExecute, Change, Command, end_by
+from utracectl.command import start as start_command
+from utracectl.exit_codes import ERROR, OK
+from utracectl.messages import error_text, say
+from utracectl.output import Output
+from utracectl.printer import JsonPrinter, Printer, TextPrinter
+from utracectl.signals import ENDING, FORWARDED, Signals, shell_has_job_control
+from utraced.api.daemon import Hello
+from utraced.api.engine import CallFilter
+from utraced.api.trace import Start, Stop
+from utraced.errors import Gone, UtracedError
+
+Calls = CallFilter | tuple[str, ...] | str
+
+
+class Run:
+    """The traces of one run, by id, and the command, if there is one.
+
+    Call ``start`` and ``attach``, then ``follow``, then ``exit_status``.
+    """
+
+    def __init__(self, client: Client, output: Output, options: argparse.Namespace, calls: Calls | None) -> None:
+        self._client = client
+        self._output = output
+        self._options = options
+        self._calls = calls
+        self._command: Command | None = None
+        self._traces: dict[int, int] = {}
+        self._own_trace = 0
+        self._refused = False
+        # As strace: silent where the text goes to a file and nothing was attached to.
+        self._quiet = bool(options.quiet) or options.json or (options.output is not None and not options.attach)
+        self._printer = self._make_printer()
+        self._tracer = client.call(Hello(client=f"utracectl {VERSION}")).tracer_pid
+        self._signals = Signals()
+
+    def start(self, words: list[str]) -> None:
+        """Start the command and its trace; raises ``CannotExecute``, and ``UtracedError`` where it cannot be traced."""
+        self._command = command = start_command(words, self._tracer)
+        self._signals.with_command()
+        try:
+            self._own_trace = self._trace(command.pid, from_exec=True)
+        except (UtracedError, ConnectionEnded):
+            command.close_gate()
+            command.wait(block=True)
+            raise
+        self._printer.traced([command.pid])
+        command.go()
+
+    def attach(self, pids: list[int]) -> None:
+        """Trace running processes; one that cannot be traced is told of, and the others go on."""
+        for pid in pids:
+            tids = thread_ids(pid)
+            try:
+                self._trace(pid, from_exec=False)
+            except UtracedError as error:
+                say(error_text(error))
+                self._refused = True
+                continue
+            self._printer.traced(tids)
+            threads = f" with {len(tids)} threads" if len(tids) > 1 else ""
+            self._notice(f"Process {pid} attached{threads}")
+
+    def follow(self) -> None:
+        """Write the traces until all have ended, then wait for the command."""
+        poll = select.poll()
+        poll.register(self._client, select.POLLIN)
+        poll.register(self._signals, select.POLLIN)
+        socket = self._client.fileno()
+        try:
+            while self._traces:
+                for fd, _ in poll.poll():
+                    if fd == socket:
+                        self._take(0)
+                    else:
+                        self._act_on_signals()
+                if self._output.failed:
+                    self._let_go(list(self._traces))
+        except ConnectionEnded as error:
+            self._traces.clear()
+            self._printer.finish()
+            self._refused = True
+            say(f"{error}: {'the command runs on' if self._command else 'what was traced runs on'}, untraced")
+        self._printer.finish()
+        self._await_command()
+
+    def exit_status(self) -> int:
+        """Return what to exit with; where a signal ended the command, end by it."""
+        command = self._command
+        if command is None or command.change is None:
+            return ERROR if self._refused else OK
+        failure = command.failure()
+        if failure is not None:
+            raise failure
+        if command.change.what == "killed":
+            end_by(command.change.value)
+        return command.change.value
+
+    def _make_printer(self) -> Printer:
+        """Return the printer that the options ask for."""
+        options = self._options
+        if options.json:
+            return JsonPrinter(self._output.write)
+        many = options.follow_forks or len(options.attach) > 1 or bool(options.attach and options.command)
+        return TextPrinter(
+            self._output.write,
+            self._notice,
+            limit=options.string_limit,
+            always_pid=options.output is not None and many,
+            follow=options.follow_forks,
+            show_exits=options.quiet < 2,
+        )
+
+    def _trace(self, pid: int, *, from_exec: bool) -> int:
+        """Start the trace of a process and return its id."""
+        options = self._options
+        started = self._client.call(
+            Start(
+                pid=pid,
+                from_exec=from_exec,
+                follow=options.follow_forks,
+                syscalls=self._calls,  # type: ignore[arg-type]
+                strings=options.string_limit,
+                failed_only=options.failed_only,
+                backend=options.backend,
+                overflow="block",
+                entries=not options.json,
+            )
+        )
+        self._traces[started.trace] = pid
+        if options.backend not in {"auto", started.backend} or (started.reason and not self._quiet):
+            self._notice(f"the backend is {started.backend}" + (f": {started.reason}" if started.reason else ""))
+        return started.trace
+
+    def _take(self, timeout: float) -> None:
+        """Write what has come."""
+        take = self._printer.take
+        for notification in self._client.notifications(timeout):
+            ended = take(notification)
+            if ended is not None:
+                self._traces.pop(ended, None)
+        self._printer.flush()
+
+    def _let_go(self, traces: list[int]) -> None:
+        """End traces; the rest of their events is written."""
+        self._printer.detaching = True
+        for number in traces:
+            pid = self._traces.get(number)
+            try:
+                self._client.call(Stop(trace=number))
+            except Gone:
+                pid = None
+            self._take(0)
+            self._traces.pop(number, None)
+            if pid is not None:
+                self._notice(f"Process {pid} detached")
+        self._printer.detaching = False
+
+    def _act_on_signals(self) -> None:
+        """Do what the signals that came ask for."""
+        taken = self._signals.taken()
+        command = self._command
+        if signal.SIGCHLD in taken and command is not None:
+            while (change := command.wait(block=False)) is not None:
+                self._command_changed(change)
+        if command is not None and command.change is None:
+            for number in sorted(taken & FORWARDED):
+                os.kill(command.pid, number)
+            taken -= FORWARDED
+        if taken & ENDING:
+            alone = command is None or command.change is not None
+            self._let_go([number for number in list(self._traces) if alone or number != self._own_trace])
+
+    def _command_changed(self, change: Change) -> None:
+        """Stop when the command has stopped, so that the shell sees its job stop; and go on together with it."""
+        if change.what != "stopped" or not shell_has_job_control() or self._command is None:
+            return
+        os.kill(os.getpid(), signal.SIGSTOP)
+        # We go on: by fg or bg, which continue the whole group, or by a SIGCONT to us alone.
+        following = self._command.wait(block=False)
+        if following is None:
+            os.kill(self._command.pid, signal.SIGCONT)
+        elif following.what == "stopped":
+            self._command_changed(following)
+
+    def _await_command(self) -> None:
+        """Wait until the command has ended."""
+        if self._command is None:
+            return
+        poll = select.poll()
+        poll.register(self._signals, select.POLLIN)
+        self._command.close_gate()
+        while True:
+            self._act_on_signals()
+            while self._command.change is None and (change := self._command.wait(block=False)) is not None:
+                self._command_changed(change)
+            if self._command.change is not None:
+                return
+            poll.poll()
+
+    def _notice(self, text: str) -> None:
+        """Say something of the trace that is not in it."""
+        if not self._quiet:
+            say(text)
+
+
+def thread_ids(pid: int) -> list[int]:
+    """Return the threads of a process; only itself where they cannot be listed."""
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return [pid]
+
+
+__all__ = ["CannotExecute", "Run", "thread_ids"]

@@ -1,0 +1,118 @@
+"""One run of ``utracectl trace``: from the options to the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING
+
+from utracectl.command import find_program
+from utracectl.connect import connect_socket
+from utracectl.messages import WrongUsage
+from utracectl.output import Output, open_output
+from utracectl.pids import is_pid
+
+if TYPE_CHECKING:
+    from utraced.api.engine import CallFilter
+
+_OTHER_QUALIFIERS = frozenset(
+    {
+        "abbrev",
+        "verbose",
+        "raw",
+        "signal",
+        "signals",
+        "s",
+        "read",
+        "reads",
+        "r",
+        "write",
+        "writes",
+        "w",
+        "fault",
+        "inject",
+        "status",
+        "quiet",
+        "silent",
+        "silence",
+        "kvm",
+        "decode-fd",
+        "decode-fds",
+        "trace-fd",
+        "trace-fds",
+        "a",
+        "v",
+        "x",
+    }
+)
+
+
+def trace(options: argparse.Namespace) -> int:
+    """Do what the options of ``verbs.trace`` say; returns the exit status, or ends as the command did."""
+    pids = parse_pids(options.attach)
+    words = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not words and not pids:
+        raise WrongUsage("name a command to trace, or a process with -p")
+    selection = parse_calls(options.trace[-1]) if options.trace else None
+    if words:
+        find_program(words[0])
+    output = _output(options, started=bool(words))
+    link = connect_socket()
+    # Loaded while an embedded worker loads.
+    from utracectl.client import client_of
+    from utracectl.trace_run import Run
+
+    with client_of(link, json=options.json) as client:
+        run = Run(client, output, options, selection)
+        if words:
+            run.start(words)
+        run.attach(pids)
+        run.follow()
+    return run.exit_status()
+
+
+def parse_pids(values: list[str]) -> list[int]:
+    """Return the pids of ``-p``, several in one value too, as strace takes them; each once."""
+    pids: list[int] = []
+    for word in " ".join(values).replace(",", " ").split():
+        if not is_pid(word):
+            raise WrongUsage(f"-p {word}: a process is named by its number (see utracectl ps)")
+        if int(word) == os.getpid():
+            raise WrongUsage(f"-p {word}: that is utracectl itself; name another process")
+        pids.append(int(word))
+    if values and not pids:
+        raise WrongUsage("-p needs the number of a process (see utracectl ps)")
+    return list(dict.fromkeys(pids))
+
+
+def parse_calls(text: str) -> CallFilter | tuple[str, ...] | str:
+    """Return what ``-e`` selects, in the protocol's words; raises ``WrongUsage``."""
+    from utraced.syscalls.filter import UnknownCall, parse_trace
+
+    qualifier, equals, rest = text.partition("=")
+    if equals:
+        if qualifier in _OTHER_QUALIFIERS:
+            raise WrongUsage(f"-e {qualifier}=… is not supported: only -e trace=SET is")
+        if qualifier not in {"trace", "t"}:
+            raise WrongUsage(f"-e {text}: write -e trace=SET")
+        text = rest
+    try:
+        selection = parse_trace(text)
+    except UnknownCall as error:
+        raise WrongUsage(f"-e {error}") from error
+    if not selection.inverted:
+        return selection.words
+    if not selection.words:
+        return "all"
+    from utraced.api.engine import CallFilter
+
+    return CallFilter(set="all", remove=selection.words)
+
+
+def _output(options: argparse.Namespace, *, started: bool) -> Output:
+    """Return where the trace goes: a command that was started has its stdout for itself."""
+    if options.output is not None:
+        return open_output(options.output)
+    if options.json and not started:
+        return Output(1, "stdout")
+    return Output(2, "stderr")

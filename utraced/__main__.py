@@ -1,0 +1,7 @@
+"""``python -m utraced``."""
+
+import sys
+
+from utraced.main import main
+
+sys.exit(main())

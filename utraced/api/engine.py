@@ -1,0 +1,146 @@
+"""Engines: a session's attachments to processes (utrace's model)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from utraced.errors import Gone, NoSuchObject, NoSuchProcess, PermissionDenied
+from utraced.model import Empty, Pid, Status, ThreadStatus, Value
+from utraced.rpc.method import Method, TargetMethod
+
+EventName = Literal[
+    "clone",
+    "death",
+    "exec",
+    "exit",
+    "job_control",
+    "reap",
+    "signal",
+    "syscall_entry",
+    "syscall_exit",
+    "vfork_done",
+]
+Response = Literal["report", "hold"]
+EventMask = dict[EventName, Response] | tuple[EventName, ...]
+"""``{"exec": "hold"}``, or a list of which all are reported."""
+
+EngineId = Annotated[int, Meta(ge=1)]
+CallName = Annotated[str, Meta(min_length=1, max_length=64)] | Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
+CallSet = Literal["all"] | Annotated[tuple[CallName, ...], Meta(max_length=1000)]
+"""Names, numbers and classes (``"%file"``), or ``"all"``."""
+
+
+class CallFilter(Value, frozen=True, forbid_unknown_fields=True):
+    """A change of one direction's filter: ``enabled`` is the master switch, which keeps the set."""
+
+    enabled: bool | None = None
+    set: CallSet | None = None
+    add: CallSet | None = None
+    remove: CallSet | None = None
+
+
+class Attached(Value, frozen=True):
+    """The new engine, and the process it is attached to."""
+
+    engine: int
+    pid: int
+    start_time: int
+    threads: tuple[ThreadStatus, ...]
+
+
+class Attach(TargetMethod[Attached], frozen=True):
+    """Attach a new engine to a process.
+
+    ``events``: by default exec, clone, exit and death are reported.  ``hold``: the reply comes when every thread is
+    held or pending.  ``hold_on_exec``: hold before a new program's first instruction.  ``follow``: each new process
+    gets an engine of its own before its first instruction.
+    """
+
+    method = "engine.attach"
+    creates = True
+    access = "changes"
+    errors = (NoSuchProcess, PermissionDenied)
+
+    events: EventMask | None = None
+    hold: bool = False
+    hold_on_exec: bool = False
+    follow: bool = False
+
+
+class Detach(Method[Empty], frozen=True):
+    """End an engine: its holds are released; other engines stay."""
+
+    method = "engine.detach"
+    access = "changes"
+    errors = (NoSuchObject, Gone)
+
+    engine: EngineId
+
+
+class SetEvents(Method[Empty], frozen=True):
+    """Choose the events of an engine anew, for all threads, or for ``tid`` alone."""
+
+    method = "engine.set_events"
+    access = "changes"
+    errors = (NoSuchObject, Gone, NoSuchProcess)
+
+    engine: EngineId
+    events: EventMask
+    tid: Pid | None = None
+
+
+class SetSyscalls(Method[Empty], frozen=True):
+    """Choose which system calls ``syscall_entry`` and ``syscall_exit`` tell; at first all, enabled."""
+
+    method = "engine.set_syscalls"
+    access = "changes"
+    errors = (NoSuchObject, Gone)
+
+    engine: EngineId
+    entry: CallFilter | None = None
+    exit: CallFilter | None = None
+
+
+class EngineSummary(Value, frozen=True):
+    """An engine in a list."""
+
+    engine: int
+    pid: int
+    start_time: int
+
+
+class Engines(Value, frozen=True):
+    """The engines of this session."""
+
+    engines: tuple[EngineSummary, ...]
+
+
+class List(Method[Engines], frozen=True):
+    """List this session's engines."""
+
+    method = "engine.list"
+
+
+class EngineInfo(Value, frozen=True):
+    """An engine as it stands: what a client needs to find its feet again.  ``status`` where it has ended."""
+
+    engine: int
+    pid: int
+    start_time: int
+    events: dict[str, str]
+    hold: bool
+    hold_on_exec: bool
+    follow: bool
+    threads: tuple[ThreadStatus, ...]
+    status: Status | None = None
+
+
+class Info(Method[EngineInfo], frozen=True):
+    """Tell an engine's settings and its threads' states."""
+
+    method = "engine.info"
+    errors = (NoSuchObject, Gone)
+
+    engine: EngineId

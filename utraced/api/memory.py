@@ -1,0 +1,42 @@
+"""A process's memory."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from utraced.errors import BadAddress, NoSuchProcess, PermissionDenied
+from utraced.model import Hex, Index, Value
+from utraced.rpc.method import TargetMethod
+
+
+class Hole(Value, frozen=True):
+    """A part that could not be read and is zero in the data."""
+
+    start: Hex
+    end: Hex
+
+
+class Contents(Value, frozen=True):
+    """What was read: ``data``, or ``size`` bytes written to the descriptor that was passed."""
+
+    data: bytes | None = None
+    size: int | None = None
+    holes: tuple[Hole, ...] | None = None
+
+
+class Read(TargetMethod[Contents], frozen=True):
+    """Read memory; no engine is needed and nothing stops.
+
+    ``size`` is in bytes, at most ``limits.max_read``; with ``fd`` (memfd, or a file open for writing) any size is
+    written from its offset 0.  ``partial``: unreadable pages are zero and told in ``holes``.
+    """
+
+    method = "memory.read"
+    errors = (NoSuchProcess, PermissionDenied, BadAddress)
+
+    address: Hex
+    size: Annotated[int, Meta(ge=1, le=1 << 40)]
+    fd: Index | None = None
+    partial: bool = False

@@ -1,0 +1,68 @@
+"""Traces: system calls of whole process trees."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from utraced.errors import Gone, NoSuchObject, NoSuchProcess, PermissionDenied, Unsupported
+from utraced.model import Value
+from utraced.rpc.method import Method, TargetMethod
+
+from .engine import CallFilter, CallSet
+
+Backend = Literal["auto", "kernel", "ptrace", "seccomp"]
+TraceId = Annotated[int, Meta(ge=1)]
+
+
+class Started(Value, frozen=True):
+    """The new trace, what records it, and why not something faster."""
+
+    trace: int
+    backend: str
+    reason: str | None = None
+
+
+class Start(TargetMethod[Started], frozen=True):
+    """Trace the system calls of a process, all its threads, and with ``follow`` its descendants.
+
+    ``from_exec``: reply when the process is caught, report nothing before its execve.  ``syscalls``: names, numbers
+    and classes, or a filter.  ``strings``: bytes shown of each string or buffer.  ``failed_only``: only calls that
+    fail.  ``overflow``: what happens when the client reads too slowly: ``drop`` observations and count them, or
+    ``block`` the target.  ``entries``: a call that lasts, or that another thread's event overtakes, is first told as
+    ``syscall_entry``.
+    """
+
+    method = "trace.start"
+    creates = True
+    access = "changes"
+    errors = (NoSuchProcess, PermissionDenied, Unsupported)
+
+    follow: bool = False
+    from_exec: bool = False
+    syscalls: CallSet | CallFilter | None = None
+    strings: Annotated[int, Meta(ge=0, le=65_536)] = 32
+    failed_only: bool = False
+    stacks: bool = False
+    backend: Backend = "auto"
+    overflow: Literal["drop", "block"] = "drop"
+    deliver: Literal["events", "raw"] = "events"
+    entries: bool = False
+
+
+class Totals(Value, frozen=True):
+    """How many events the trace delivered, and how many were lost."""
+
+    delivered: int
+    lost: int
+
+
+class Stop(Method[Totals], frozen=True):
+    """End a trace; its last events, ``detached`` among them, precede the reply."""
+
+    method = "trace.stop"
+    access = "changes"
+    errors = (NoSuchObject, Gone)
+
+    trace: TraceId

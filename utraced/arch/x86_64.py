@@ -1,0 +1,11 @@
+"""x86-64, and the 32-bit programs it runs."""
+
+from __future__ import annotations
+
+NT_X86_XSTATE = 0x202
+XSTATE_SIZE = 16_384
+"""More than any XSAVE area so far (AMX has 11,008 bytes); the kernel tells how much it filled."""
+
+_DEBUG = 848
+"""offsetof(struct user, u_debugreg), <sys/user.h>."""
+DEBUG_OFFSETS = {f"dr{number}": _DEBUG + 8 * number for number in (0, 1, 2, 3, 6, 7)}

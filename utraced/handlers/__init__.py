@@ -1,0 +1,1 @@
+"""One function per method: parameters and context in, result out; ``context`` says what a handler may use."""

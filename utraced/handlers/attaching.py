@@ -1,0 +1,61 @@
+"""What attaching an engine and starting a trace have in common."""
+
+from __future__ import annotations
+
+from utraced.errors import LimitExceeded, PermissionDenied, TimedOut
+from utraced.tracing import control
+from utraced.tracing.engine import Engine
+from utraced.tracing.process import Process
+from utraced.tracing.waiting import Waiter
+
+from .context import Context
+from .target import Target
+
+PATIENCE = 0.05
+"""Seconds between looks whether threads that do not stop are in uninterruptible sleep."""
+
+
+def process_of(target: Target, context: Context) -> Process:
+    """Attach to a process; raises NoSuchProcess, PermissionDenied."""
+    if target.pid == context.session.peer.pid:
+        raise PermissionDenied(
+            f"process {target.pid} is the client itself",
+            reason="would_deadlock",
+            hint="A process cannot wait for its own stops: let another process trace it.",
+        )
+    return context.tracer.attach(target.pid)
+
+
+async def stopped(context: Context, engine: Engine, waiter: Waiter, timeout_ms: int | None = None) -> None:
+    """Wait until all threads of ``waiter`` have stopped, or can't because they are in uninterruptible sleep.
+
+    Those get a ``stop`` event when they do, where the engine holds.  Raises TimedOut.
+    """
+    waited = 0.0
+    while waiter.outstanding:
+        if await context.waits.over(waiter, PATIENCE):
+            return
+        waited += PATIENCE
+        if context.tracer.wait_over(waiter.outstanding):
+            break
+        if timeout_ms is not None and waited * 1000 >= timeout_ms:
+            control.give_up(context.tracer.core, engine, waiter, "requested")
+            raise TimedOut(
+                f"{len(waiter.outstanding)} threads have not stopped in {timeout_ms} ms",
+                hint="They will be held, and told by stop events, as soon as they can be.",
+            )
+    control.give_up(context.tracer.core, engine, waiter, "attached" if engine.hold else "requested")
+
+
+def check_limits(context: Context) -> None:
+    """Refuse more engines than a session may have."""
+    if len(context.session.engines) + len(context.session.traces) >= MAX_ENGINES:
+        raise LimitExceeded(
+            f"this session has {MAX_ENGINES} engines and traces",
+            limit="engines",
+            value=MAX_ENGINES,
+            hint="Detach engines that are no longer needed.",
+        )
+
+
+MAX_ENGINES = 10_000

@@ -1,0 +1,199 @@
+"""A session: what one connection holds, and the stream of events it is told.  No I/O."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Literal
+
+from utraced.api import events
+from utraced.api.events import Event
+from utraced.errors import Gone, NoSuchObject
+from utraced.model import Peer, Status
+from utraced.rpc.encoding import JSON, Encoding
+from utraced.rpc.packet import Packet
+from utraced.tracing import control
+from utraced.tracing.engine import Engine
+from utraced.tracing.trace import Trace
+
+from .limits import MAX_BATCH, MAX_QUEUE
+
+if TYPE_CHECKING:
+    from utraced.kernel.tracer import Tracer
+
+PACKET_SIZE = 16_384
+"""Bytes of events in a packet: eleven such packets fit a socket's default buffer, of 128 KiB only two."""
+REMEMBERED = 1000
+"""Ended objects of which we still know how they ended."""
+
+Reason = Literal["client_request", "session_closed", "daemon_stopping"]
+
+
+class Session:
+    """One connection's engines and traces, and its outgoing packets.
+
+    ``creating`` counts requests whose reply will bring a new id: until it is sent, events wait behind it.
+    ``urgent``: there are events that should not wait for more to go with them.
+    """
+
+    def __init__(self, session: int, peer: Peer, tracer: Tracer) -> None:
+        self.session = session
+        self.peer = peer
+        self.tracer = tracer
+        self.encoding: Encoding = JSON
+        self.client: str | None = None
+        self.engines: dict[int, Engine] = {}
+        self.traces: dict[int, Trace] = {}
+        self.ended: dict[int, Status | None] = {}
+        self.packets: deque[Packet] = deque()
+        self.creating = 0
+        self.urgent = False
+        self._next_id = 1
+        self._seq = 0
+        self._batch: list[bytes] = []
+        self._batch_size = 0
+        self._queued = 0
+
+    # Objects
+
+    def new_id(self) -> int:
+        """Return an id that was never used in this session."""
+        self._next_id += 1
+        return self._next_id - 1
+
+    def engine(self, number: int) -> Engine:
+        """Return an engine of this session; raises Gone, NoSuchObject."""
+        engine = self.engines.get(number)
+        if engine is None:
+            raise self._missing("engine", number)
+        return engine
+
+    def trace(self, number: int) -> Trace:
+        """Return a trace of this session; raises Gone, NoSuchObject."""
+        trace = self.traces.get(number)
+        if trace is None:
+            raise self._missing("trace", number)
+        return trace
+
+    def _missing(self, what: str, number: int) -> Gone | NoSuchObject:
+        if number in self.ended:
+            return Gone(f"{what} {number} has ended", status=self.ended[number])
+        if number < self._next_id:
+            return Gone(f"{what} {number} has ended")
+        return NoSuchObject(f"there is no {what} {number} in this session")
+
+    def engine_id(self, engine: Engine) -> int:
+        """Take a new engine, made by following, and return its id."""
+        number = self.new_id()
+        self.engines[number] = engine
+        return number
+
+    def retire(self, engine: Engine) -> None:
+        """Note that an engine, or a trace's last engine, has ended."""
+        number = engine.id if engine.trace is None else engine.trace.id
+        self.engines.pop(number, None)
+        self.traces.pop(number, None)
+        while len(self.ended) >= REMEMBERED:
+            del self.ended[next(iter(self.ended))]
+        self.ended[number] = engine.process.status
+
+    def engines_of(self, trace: Trace) -> list[Engine]:
+        """Return a trace's engines."""
+        processes = self.tracer.core.processes.values()
+        return [engine for process in processes for engine in process.engines if engine.trace is trace]
+
+    def close(self, reason: Reason, time_ns: int) -> None:
+        """Undo everything: engines and traces end, holds go."""
+        for process in list(self.tracer.core.processes.values()):
+            for engine in [engine for engine in process.engines if engine.owner is self]:
+                control.detach(self.tracer.core, engine, reason, time_ns)
+        self.tracer.relieve(self)
+        self.tracer.perform()
+
+    # Events
+
+    def tell(self, event: Event) -> None:
+        """Queue an event; a trace's observations are dropped, and counted, where the client reads too slowly."""
+        trace = self.traces.get(event.trace) if event.trace is not None else None
+        if trace is not None and not self._admit(trace, event):
+            return
+        self._seq += 1
+        event.seq = self._seq
+        data = self.encoding.notification("event", self.encoding.encode(event))
+        self._batch.append(data)
+        self._batch_size += len(data)
+        self._queued += len(data)
+        if not isinstance(event, events.Syscall):
+            self.urgent = True
+        if self._batch_size >= PACKET_SIZE or len(self._batch) >= MAX_BATCH:
+            if not self.creating:
+                self.close_batch()
+            if self._queued > MAX_QUEUE:
+                self.tracer.congested.add(self)
+
+    def _admit(self, trace: Trace, event: Event) -> bool:
+        """Tell whether an event of a trace is to be queued, after the count of those lost before it."""
+        if isinstance(event, events.Detached):
+            self._tell_lost(trace)
+            event.delivered, event.lost = trace.delivered, trace.lost
+            return True
+        if isinstance(event, events.Syscall | events.SyscallEntry):
+            if not trace.block and self.congested():
+                trace.dropped += isinstance(event, events.Syscall)
+                return False
+            trace.delivered += isinstance(event, events.Syscall)
+        self._tell_lost(trace)
+        return True
+
+    def _tell_lost(self, trace: Trace) -> None:
+        if trace.dropped:
+            count, trace.dropped = trace.dropped, 0
+            trace.lost += count
+            self.tell(events.Lost(trace=trace.id, count=count))
+
+    def congested(self) -> bool:
+        """Tell whether the client reads too slowly for more to be queued."""
+        return self._queued > MAX_QUEUE
+
+    # Packets
+
+    def reply(self, packets: list[Packet]) -> None:
+        """Queue replies behind the events told before, except while a reply that brings a new id is awaited."""
+        if not self.creating:
+            self.close_batch()
+        self.packets.extend(packets)
+
+    def close_batch(self) -> None:
+        """Put the events gathered so far into packets."""
+        if not self._batch:
+            return
+        batch, self._batch, self._batch_size = self._batch, [], 0
+        while batch:
+            part, batch = _part(batch)
+            self.packets.append(Packet(part[0] if len(part) == 1 else self.encoding.join(part)))
+        self.urgent = False
+
+    def flush(self) -> None:
+        """Put what there is into packets, unless a reply must come first."""
+        if not self.creating:
+            self.close_batch()
+
+    @property
+    def unsent(self) -> bool:
+        """Whether there are events not yet in a packet that may be sent."""
+        return bool(self._batch) and not self.creating
+
+    def sent(self, packet: Packet) -> None:
+        """Note that a packet is off; when the client has caught up, its targets go on."""
+        self._queued = max(0, self._queued - len(packet.data))
+        if self in self.tracer.congested and self._queued < MAX_QUEUE // 2:
+            self.tracer.relieve(self)
+
+
+def _part(batch: list[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Split off the events that go into one packet."""
+    size = 0
+    for index, data in enumerate(batch):
+        size += len(data)
+        if size >= PACKET_SIZE or index + 1 == MAX_BATCH:
+            return batch[: index + 1], batch[index + 1 :]
+    return batch, []

@@ -1,0 +1,1 @@
+"""The only place that touches ptrace, /proc/PID and other processes' memory."""

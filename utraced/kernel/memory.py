@@ -1,0 +1,186 @@
+"""The memory of other processes: /proc/PID/mem, which may be read from any thread and without stopping anything."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from time import monotonic
+
+from utraced.errors import BadAddress, NoSuchProcess, TimedOut
+from utraced.model import hex_text
+
+Span = tuple[int, int]
+"""Start and end of a part of memory."""
+
+PAGE = 4096
+CHUNK = 65536
+PATIENCE = 5.0
+"""Seconds one request may read: a hole of terabytes is looked at page by page."""
+
+
+class TargetMemory:
+    """A process's memory and age, as ``tracing.process.Target`` wants them.
+
+    The descriptor is opened when first needed, and anew after an exec: it stays with the memory it was opened on.
+    """
+
+    __slots__ = ("_fd", "pid")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._fd = -1
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return the ``size`` bytes at ``address``; fewer, or none, where the readable part ends."""
+        try:
+            if self._fd < 0:
+                self._fd = os.open(f"/proc/{self.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+            data = os.pread(self._fd, size, address)
+        except (OSError, OverflowError):
+            # EIO: not mapped; ENOENT, ESRCH, EACCES: dying or no longer ours; OverflowError: beyond off_t, so kernel
+            # space.  A decoder shows the address instead.
+            return b""
+        while 0 < len(data) < size:
+            # The kernel stops short at the first unreadable page, but also at a page it moves bytes by: ask once more.
+            try:
+                more = os.pread(self._fd, size - len(data), address + len(data))
+            except (OSError, OverflowError):
+                break
+            if not more:
+                break
+            data += more
+        return data
+
+    def string(self, address: int, limit: int) -> tuple[bytes, bool]:
+        """Return at most ``limit`` bytes before a NUL, and whether the NUL comes right after them."""
+        data = b""
+        wanted = limit + 1
+        while len(data) < wanted:
+            start = address + len(data)
+            # Page by page: most strings are short, and what follows them may be unmapped.
+            size = min(wanted - len(data), PAGE - start % PAGE)
+            part = self.read(start, size)
+            end = part.find(b"\0")
+            if end >= 0:
+                return data + part[:end], True
+            data += part
+            if len(part) < size:
+                break
+        return data[:limit], False
+
+    def renew(self) -> None:
+        """Forget the old image after an exec."""
+        self.close()
+
+    def start_time(self) -> int:
+        """Return field 22 of /proc/PID/stat in clock ticks, 0 where the process is gone."""
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb", buffering=0) as file:
+                stat = file.read()
+        except OSError:
+            return 0
+        return int(stat[stat.rindex(b")") + 2 :].split()[19])
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class Reader:
+    """Reads a process's memory for a client: exactly, or around the holes."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._fd = -1
+
+    def __enter__(self) -> Reader:
+        """Open the memory; raises PermissionError, NoSuchProcess."""
+        try:
+            self._fd = os.open(f"/proc/{self.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        except (FileNotFoundError, ProcessLookupError):
+            raise NoSuchProcess(f"process {self.pid} has ended", pid=self.pid) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        os.close(self._fd)
+
+    def read(self, address: int, size: int, *, partial: bool) -> tuple[bytes, list[Span]]:
+        """Return ``size`` bytes at ``address``, and with ``partial`` the holes in them, which are zero.
+
+        Raises BadAddress at the first unreadable byte, unless ``partial``.
+        """
+        data = bytearray(size)
+        view = memoryview(data)
+        holes = self._each(address, size, partial, lambda offset, part: view.__setitem__(_slice(offset, part), part))
+        return bytes(data), holes
+
+    def copy(self, address: int, size: int, fd: int, *, partial: bool) -> tuple[int, list[Span]]:
+        """Write the same to ``fd`` from its offset 0; return the size instead of the data.
+
+        Raises OSError where ``fd`` cannot be written.
+        """
+        os.ftruncate(fd, 0)
+        holes = self._each(address, size, partial, lambda offset, part: _write(fd, offset, part))
+        os.ftruncate(fd, size)
+        return size, holes
+
+    def _each(
+        self,
+        address: int,
+        size: int,
+        partial: bool,
+        take: Callable[[int, bytes], object],
+    ) -> list[Span]:
+        """Read piece by piece; return the unreadable pages, joined."""
+        holes: list[Span] = []
+        done = 0
+        deadline = monotonic() + PATIENCE
+        while done < size:
+            if monotonic() > deadline:
+                raise TimedOut(
+                    f"{done} of {size} bytes took longer than {PATIENCE:.0f} s",
+                    hint="Read what process.maps lists, not the holes between.",
+                )
+            start = address + done
+            data = self._piece(start, min(CHUNK, size - done))
+            if data:
+                take(done, data)
+                done += len(data)
+                continue
+            if not partial:
+                raise BadAddress(
+                    f"address {start:#x} of process {self.pid} cannot be read", address=hex_text(start), done=done
+                )
+            end = min(address + size, (start // PAGE + 1) * PAGE)
+            if holes and holes[-1][1] == start:
+                holes[-1] = (holes[-1][0], end)
+            else:
+                holes.append((start, end))
+            done = end - address
+        return holes
+
+    def _piece(self, address: int, size: int) -> bytes:
+        try:
+            return os.pread(self._fd, size, address)
+        except OverflowError:
+            return b""
+        except OSError as error:
+            if error.errno in {errno.EIO, errno.EFAULT}:
+                return b""
+            if error.errno == errno.ESRCH:
+                raise NoSuchProcess(f"process {self.pid} has ended", pid=self.pid) from None
+            raise
+
+
+def _slice(offset: int, part: bytes) -> slice:
+    return slice(offset, offset + len(part))
+
+
+def _write(fd: int, offset: int, data: bytes) -> None:
+    while data:
+        written = os.pwrite(fd, data, offset)
+        data, offset = data[written:], offset + written

@@ -1,0 +1,18 @@
+"""Sending signals to threads."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def send(pid: int, tid: int, number: int) -> None:
+    """Send signal ``number`` to thread ``tid`` of process ``pid`` (tgkill(2)).
+
+    Raises OSError: ESRCH where there is no such thread, EPERM.
+    """
+    if _libc.tgkill(pid, tid, number) < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))

@@ -1,0 +1,221 @@
+"""The tracer: collects stops in fair rounds, gives them to the core, and carries out what it says."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from utraced.errors import NoSuchProcess
+from utraced.tracing import control, lifecycle
+from utraced.tracing.actions import (
+    Complete,
+    Detach,
+    Forget,
+    Interrupt,
+    Listen,
+    Restart,
+    SetOptions,
+    Tell,
+    Wish,
+)
+from utraced.tracing.core import Core
+from utraced.tracing.engine import Owner
+from utraced.tracing.process import Process
+from utraced.tracing.stops import EventStop
+from utraced.tracing.waiting import Waiter
+
+from . import ptrace
+from .classify import classify
+from .denied import why_denied
+from .memory import TargetMemory
+
+WALL = 0x4000_0000
+REQUESTS = {
+    Wish.STEP: ptrace.PTRACE_SINGLESTEP,
+    Wish.BLOCK_STEP: ptrace.PTRACE_SINGLEBLOCK,
+    Wish.SYSCALL: ptrace.PTRACE_SYSCALL,
+    Wish.RUN: ptrace.PTRACE_CONT,
+}
+
+
+class Tracer:
+    """All that this process traces; every method must be called from the thread that attaches (ptrace(2)).
+
+    ``completed`` is called with each waiter whose wait is over.
+    """
+
+    def __init__(self, completed: Callable[[Waiter], None]) -> None:
+        self.core = Core(self._open)
+        self.congested: set[Owner] = set()
+        self._completed = completed
+        self._memories: dict[int, TargetMemory] = {}
+        self._deferred: list[Restart] = []
+        self._performers: dict[type, Callable[[Any], object]] = {
+            Restart: self._restart,
+            Tell: lambda action: action.owner.tell(action.event),
+            Listen: lambda action: ptrace.attempt(ptrace.PTRACE_LISTEN, action.tid),
+            Interrupt: lambda action: ptrace.attempt(ptrace.PTRACE_INTERRUPT, action.tid),
+            SetOptions: lambda action: ptrace.attempt(
+                ptrace.PTRACE_SETOPTIONS, action.tid, 0, ptrace.options(exits=action.exits)
+            ),
+            Detach: lambda action: ptrace.attempt(ptrace.PTRACE_DETACH, action.tid, 0, action.signal),
+            Complete: lambda action: self._completed(action.waiter),
+            Forget: self._forget,
+        }
+
+    def round(self) -> int:
+        """Collect every stop that is ready, then act on each once; return how many there were.
+
+        Collecting first is what is fair: the kernel's list is served from its head, so acting at once would serve the
+        first tracee again and again.
+        """
+        waitpid = os.waitpid
+        stops: dict[int, int] = {}
+        try:
+            while True:
+                tid, status = waitpid(-1, os.WNOHANG | WALL)
+                if tid == 0:
+                    break
+                # A tid can come twice: a leader's stop, then the exec that took the tid over.  Only the last is true.
+                stops.pop(tid, None)
+                stops[tid] = status
+        except ChildProcessError:
+            pass
+        core = self.core
+        for tid, status in stops.items():
+            stop = classify(tid, status)
+            if stop is None:
+                continue
+            core.handle(stop)
+            if tid in core.orphans.stops:
+                self._trace_back(tid)
+            if core.actions:
+                self.perform()
+        return len(stops)
+
+    def perform(self) -> None:
+        """Carry out what the core has gathered."""
+        performers = self._performers
+        for action in self.core.take():
+            performers[type(action)](action)
+
+    def attach(self, pid: int) -> Process:
+        """Return the process ``pid`` with all its threads attached, those born meanwhile too.
+
+        They run on until an engine wants something else.  Raises NoSuchProcess, and PermissionDenied, after which no
+        thread is left attached.
+        """
+        process = self.core.processes.get(pid)
+        if process is None:
+            process = Process(pid, self._open(pid))
+        try:
+            self._seize_all(process)
+        except BaseException:
+            if not process.engines:
+                for tracee in list(process.tracees.values()):
+                    control.leave(self.core, tracee)
+            if not process.tracees:
+                self._forget(Forget(pid))
+            self.perform()
+            raise
+        self.core.processes[pid] = process
+        return process
+
+    def _seize_all(self, process: Process) -> None:
+        """Seize every thread; look again until there is no new one."""
+        pid = process.pid
+        seen: set[int] = set()
+        while new := [tid for tid in _threads(pid) if tid not in seen and tid not in process.tracees]:
+            for tid in new:
+                seen.add(tid)
+                if tid in self.core.orphans.stops or self._seize(pid, tid):
+                    control.adopt_thread(self.core, process, tid)
+        if not process.tracees:
+            raise NoSuchProcess(f"process {pid} has ended", pid=pid)
+
+    def _seize(self, pid: int, tid: int) -> bool:
+        """Seize and interrupt one thread; return False where it is gone, or ours already by its parent's clone."""
+        try:
+            ptrace.seize(tid)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            state, tracer = _state(pid, tid)
+            if state in {"", "Z", "X"} or tracer == os.getpid():
+                return False
+            raise why_denied(pid) from None
+        ptrace.attempt(ptrace.PTRACE_INTERRUPT, tid)
+        return True
+
+    def relieve(self, owner: Owner) -> None:
+        """Restart what was held back while ``owner`` read too slowly."""
+        self.congested.discard(owner)
+        deferred, self._deferred = self._deferred, []
+        for action in deferred:
+            self._restart(action)
+
+    def wait_over(self, tids: set[int]) -> bool:
+        """Tell whether all these threads are in uninterruptible sleep, so that waiting longer is no use."""
+        return all(_state(tid, tid)[0] in {"D", ""} for tid in tids)
+
+    def close(self) -> None:
+        """Close what is open."""
+        for memory in self._memories.values():
+            memory.close()
+        self._memories.clear()
+
+    def _open(self, pid: int) -> TargetMemory:
+        memory = self._memories[pid] = TargetMemory(pid)
+        return memory
+
+    def _forget(self, action: Forget) -> None:
+        memory = self._memories.pop(action.pid, None)
+        if memory is not None:
+            memory.close()
+
+    def _restart(self, action: Restart) -> None:
+        if self.congested:
+            tracee = self.core.tracees.get(action.tid)
+            if tracee is not None and any(
+                engine.owner in self.congested and (engine.trace is None or engine.trace.block)
+                for engine in tracee.process.engines
+            ):
+                self._deferred.append(action)
+                return
+        ptrace.restart(REQUESTS[action.wish], action.tid, action.signal)
+
+    def _trace_back(self, tid: int) -> None:
+        """Find out where a thread comes from that stopped before its parent told of it."""
+        if type(self.core.orphans.stops[tid]) is not EventStop or tid in self.core.orphans.origins:
+            return
+        lifecycle.origin(self.core, tid, _origin(tid))
+
+
+def _threads(pid: int) -> list[int]:
+    """Return the tids of a process; raises NoSuchProcess."""
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except (FileNotFoundError, ProcessLookupError):
+        raise NoSuchProcess(f"there is no process {pid}", pid=pid) from None
+
+
+def _state(pid: int, tid: int) -> tuple[str, int]:
+    """Return a thread's state letter and its tracer's pid, ``""`` and 0 where it is gone."""
+    fields = _status(f"/proc/{pid}/task/{tid}/status")
+    return fields.get("State", "")[:1], int(fields.get("TracerPid", "0"))
+
+
+def _origin(tid: int) -> lifecycle.Origin | None:
+    fields = _status(f"/proc/{tid}/status")
+    return lifecycle.Origin(int(fields["Tgid"]), int(fields["PPid"])) if fields else None
+
+
+def _status(path: str) -> dict[str, str]:
+    """Return the fields of a status file of /proc, none where the thread is gone."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            text = file.read().decode("ascii", "replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.split("\n")) if value}

@@ -1,0 +1,1 @@
+"""Thin calls to the kernel that have nothing to do with tracing."""

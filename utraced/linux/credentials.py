@@ -1,0 +1,65 @@
+"""Who is at the other end of an AF_UNIX socket, as the kernel noted it at connect or socketpair (unix(7))."""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import errno
+import os
+import socket
+import struct
+
+from utraced.model import Peer
+
+_SO_PEERGROUPS = 59
+_SO_PEERPIDFD = 77
+"""linux/include/uapi/asm-generic/socket.h; the socket module does not name them."""
+
+_UCRED = struct.Struct("=iII")
+_LARGEST_BUFFER = 1024
+"""What socket.getsockopt allows."""
+_NGROUPS_MAX = 65536
+
+
+def peer(sock: socket.socket) -> Peer:
+    """Return pid, uid, gid and supplementary groups of the peer; pid 0 is one of a foreign pid namespace."""
+    pid, uid, gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return Peer(pid=pid, uid=uid, gid=gid, groups=peer_groups(sock))
+
+
+def peer_groups(sock: socket.socket) -> tuple[int, ...]:
+    """Return the peer's supplementary groups (SO_PEERGROUPS, Linux 4.13)."""
+    groups = array.array("I")
+    try:
+        groups.frombytes(sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _LARGEST_BUFFER))
+    except OSError as error:
+        if error.errno != errno.ERANGE:
+            raise
+        groups.frombytes(_large_option(sock, _SO_PEERGROUPS, _NGROUPS_MAX * groups.itemsize))
+    return tuple(groups)
+
+
+def peer_pidfd(sock: socket.socket) -> int:
+    """Return a pidfd of the peer (SO_PEERPIDFD, Linux 6.5); close it.
+
+    Older kernels have only the pid: it is opened, which is wrong if the peer has ended since it connected and its
+    pid belongs to another.  Raises ProcessLookupError where the peer has ended and the kernel no longer knows it.
+    """
+    try:
+        option = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, 4)
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            raise
+        return os.pidfd_open(peer(sock).pid)
+    return int.from_bytes(option, "little")
+
+
+def _large_option(sock: socket.socket, name: int, size: int) -> bytes:
+    """Return a socket option that is longer than Python's own getsockopt takes."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = ctypes.create_string_buffer(size)
+    length = ctypes.c_uint32(size)
+    if libc.getsockopt(sock.fileno(), socket.SOL_SOCKET, name, buffer, ctypes.byref(length)) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return buffer.raw[: length.value]

@@ -1,0 +1,244 @@
+"""How threads and processes come and go: clone, exec, death, and the races between them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+
+from utraced.api import events
+from utraced.model import Status
+
+from .actions import Detach, Tell
+from .engine import Engine
+from .process import Process, Tracee
+from .stops import AnyStop, CloneStop, Death, ExecStop
+
+if TYPE_CHECKING:
+    from .core import Core
+
+REMEMBERED = 4096
+
+
+class Origin(NamedTuple):
+    """Where an unknown thread came from, as /proc says: its process, and that process's parent."""
+
+    tgid: int
+    ppid: int
+
+
+class Orphans:
+    """Threads that were born traced but whose parent has not told yet, and those that ended before it did.
+
+    The kernel attaches a new thread by itself (PTRACE_O_TRACECLONE and its kin).  Its first stop and its parent's
+    event come in either order, and a parent that is killed in between never tells.
+    """
+
+    __slots__ = ("departed", "origins", "stops")
+
+    def __init__(self) -> None:
+        self.stops: dict[int, AnyStop] = {}
+        self.origins: dict[int, Origin] = {}
+        self.departed: dict[int, Death | None] = {}
+
+    def depart(self, tid: int, death: Death | None) -> None:
+        """Note that an unknown thread is gone; the oldest of many are forgotten, their parents cannot be alive."""
+        self.stops.pop(tid, None)
+        self.origins.pop(tid, None)
+        while len(self.departed) >= REMEMBERED:
+            del self.departed[next(iter(self.departed))]
+        self.departed[tid] = death
+
+    def of(self, pid: int) -> list[int]:
+        """Return the stopped orphans whose process's parent is ``pid``."""
+        return [tid for tid, origin in self.origins.items() if origin.ppid == pid]
+
+
+def unknown(core: Core, stop: AnyStop) -> None:
+    """Take a stop of a thread we do not know: keep it until its parent tells."""
+    core.orphans.stops[stop.tid] = stop
+
+
+def origin(core: Core, tid: int, found: Origin | None) -> None:
+    """Take what /proc says of an orphan, None where it is gone.
+
+    A thread of a known process needs no parent's word.  A process whose parent is not traced, or is gone, would wait
+    for ever: it is detached.
+    """
+    stop = core.orphans.stops.get(tid)
+    if stop is None or found is None:
+        return
+    if found.tgid != tid and found.tgid in core.processes:
+        adopt(core, Tracee(tid, core.processes[found.tgid]))
+    elif found.ppid in core.processes:
+        core.orphans.origins[tid] = found
+    else:
+        core.actions.append(Detach(tid))
+        core.orphans.depart(tid, None)
+
+
+def clone(core: Core, tracee: Tracee, stop: CloneStop) -> None:
+    """A thread made another thread or process: follow it, or let it go at its first stop."""
+    process = tracee.process
+    children: dict[Engine, Engine] = {}
+    gone = stop.child in core.orphans.departed
+    if gone:
+        del core.orphans.departed[stop.child]
+    elif stop.child not in core.tracees:
+        if stop.is_thread:
+            child = Tracee(stop.child, process)
+        else:
+            child, children = follow(core, process, stop.child)
+        child.exits = tracee.exits  # a new thread inherits its parent's ptrace options
+        tell_clone(core, tracee, stop, children)
+        adopt(core, child)
+        return
+    tell_clone(core, tracee, stop, children)
+
+
+def tell_clone(core: Core, tracee: Tracee, stop: CloneStop, children: dict[Engine, Engine]) -> None:
+    """Tell the engines of a new thread or process, each with its own engine in the child."""
+    for engine in tracee.process.engines:
+        response = engine.response("clone", tracee.tid)
+        if response is None and engine.trace is None:
+            continue
+        child = children.get(engine)
+        event = events.Clone(
+            how=cast(Literal["thread", "fork", "vfork"], stop.how),
+            child_pid=tracee.process.pid if stop.is_thread else stop.child,
+            child_tid=stop.child,
+            child_engine=child.id if child is not None and child.trace is None else None,
+        )
+        if engine.trace is not None:
+            core.tell_trace(engine, tracee, event)
+        else:
+            core.tell(engine, tracee, event, hold=response == "hold")
+
+
+def follow(core: Core, parent: Process, pid: int) -> tuple[Tracee, dict[Engine, Engine]]:
+    """Make the process of a new child, with an engine for each of its parent's that follows."""
+    process = Process(pid, core.open_target(pid))
+    children: dict[Engine, Engine] = {}
+    for engine in parent.engines:
+        if not engine.follow:
+            continue
+        child = engine.child(process)
+        if engine.trace is not None:
+            engine.trace.processes += 1
+        else:
+            child.id = engine.owner.engine_id(child)
+        process.engines.append(child)
+        children[engine] = child
+    process.refresh()
+    tracee = Tracee(pid, process)
+    tracee.leaving = not process.engines
+    for child in process.engines:
+        if child.hold:
+            tracee.holders.append(child)
+            tracee.announce[child] = "attached"
+    core.processes[pid] = process
+    return tracee, children
+
+
+def adopt(core: Core, tracee: Tracee) -> None:
+    """Make a new thread known; its first stop may have come already."""
+    core.tracees[tracee.tid] = tracee
+    tracee.process.tracees[tracee.tid] = tracee
+    if not tracee.process.engines:
+        tracee.leaving = True
+    core.orphans.origins.pop(tracee.tid, None)
+    stop = core.orphans.stops.pop(tracee.tid, None)
+    if stop is not None:
+        core.handle(stop)
+
+
+def execed(core: Core, stop: ExecStop) -> Tracee | None:
+    """Return the thread that has exec'd, under its new tid: the process's, whose other threads are gone.
+
+    The kernel tells nothing of the end of a leader whose tid was taken over, nor of a former tid (ptrace(2),
+    "execve(2) under ptrace").
+    """
+    leader = core.tracees.get(stop.tid)
+    tracee = core.tracees.get(stop.former_tid, leader)
+    if tracee is None:
+        return None
+    process = tracee.process
+    for other in list(process.tracees.values()):
+        if other is not tracee:
+            successor = stop.former_tid if other is leader else None
+            _bury(core, other, stop.time_ns, None, successor=successor)
+            core.settle_waiters(other.tid)
+    if tracee.tid != stop.tid:
+        core.tracees.pop(tracee.tid, None)
+        process.tracees.pop(tracee.tid, None)
+        core.settle_waiters(tracee.tid)
+        tracee.tid = stop.tid
+        core.tracees[stop.tid] = tracee
+        process.tracees[stop.tid] = tracee
+    process.target.renew()
+    return tracee
+
+
+def death(core: Core, stop: Death) -> None:
+    """A thread is gone."""
+    tracee = core.tracees.get(stop.tid)
+    if tracee is None:
+        core.orphans.depart(stop.tid, stop)
+        return
+    process = tracee.process
+    if stop.tid == process.pid:
+        process.status = stop.status
+    for tid in core.orphans.of(process.pid):
+        # The parent may have been killed before it could tell of this child: it is treated as one forked by it.
+        if tid in core.orphans.stops:
+            adopt(core, follow(core, process, tid)[0])
+    _bury(core, tracee, stop.time_ns, stop.status)
+    core.settle_waiters(stop.tid)
+
+
+def _bury(core: Core, tracee: Tracee, time_ns: int, status: Status | None, *, successor: int | None = None) -> None:
+    """Tell of a thread's end and forget it; with the last of its process, the engines end too.
+
+    ``status`` is None where an exec swallowed the thread, which is then not the last; ``successor`` took over its tid.
+    """
+    process = tracee.process
+    tracee.stop = None
+    last = status is not None and len(process.tracees) == 1
+    for engine in process.engines:
+        engine.thread_events.pop(tracee.tid, None)
+        event = events.Death(status=status, last=last, successor_tid=successor)
+        event.time_ns = time_ns
+        trace = engine.trace
+        if trace is not None:
+            unfinished = trace.abandon(tracee, time_ns)
+            if unfinished is not None:
+                core.tell_trace(engine, tracee, unfinished)
+            core.tell_trace(engine, tracee, event)
+        elif engine.response("death", tracee.tid) is not None:
+            core.tell(engine, tracee, event)
+    if last:
+        for engine in list(process.engines):
+            end(core, engine, "target_exited", time_ns)
+    core.drop(tracee)
+
+
+def end(
+    core: Core,
+    engine: Engine,
+    reason: Literal["client_request", "session_closed", "target_exited", "daemon_stopping"],
+    time_ns: int,
+) -> None:
+    """End an engine and tell its owner; a trace ends with the last of its processes."""
+    process = engine.process
+    if engine in process.engines:
+        process.engines.remove(engine)
+    trace = engine.trace
+    event = events.Detached(reason=reason, status=process.status, pid=process.pid, tid=process.pid, time_ns=time_ns)
+    if trace is None:
+        event.engine = engine.id
+    else:
+        trace.processes -= 1
+        if trace.processes:
+            return
+        core.traces.discard(trace)
+        event.trace = trace.id
+    core.actions.append(Tell(engine.owner, event))
+    engine.owner.retire(engine)

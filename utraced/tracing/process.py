@@ -1,0 +1,105 @@
+"""Tracees (one thread each) and processes (thread groups), as the core sees them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from utraced.model import Status
+from utraced.syscalls.memory import Memory
+
+from .actions import Wish
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .stops import AnyStop, SyscallStop
+    from .trace import Entry, Trace
+
+
+class Target(Memory, Protocol):
+    """What the core is given of a process: its memory, and when it started."""
+
+    def renew(self) -> None:
+        """Forget the memory's old image: an exec has replaced it."""
+        ...
+
+    def start_time(self) -> int:
+        """Return field 22 of /proc/PID/stat, in clock ticks, or 0 where the process is gone."""
+        ...
+
+
+class Tracee:
+    """One traced thread.
+
+    ``stop`` is the ptrace-stop it is in, None while it runs or listens; ``fresh`` until its first stop.
+    ``holders`` are the engines that hold it, ``wishes`` how each wants it to go on, ``covered`` the engines whose
+    reply tells that it is held (others get a ``stop`` event, with the reason ``announce`` has for them).
+    ``request`` is how it was last restarted, ``exits`` whether its PTRACE_EVENT_EXIT is enabled.
+    ``signal`` is what will be delivered when the signal-delivery-stop ends.
+    ``entry`` is the call it is in, ``entries`` what each trace has kept of it.
+    """
+
+    __slots__ = (
+        "announce",
+        "entries",
+        "entry",
+        "exits",
+        "fresh",
+        "group_stopped",
+        "holders",
+        "interrupting",
+        "leaving",
+        "listening",
+        "process",
+        "request",
+        "signal",
+        "stop",
+        "tid",
+        "wishes",
+    )
+
+    def __init__(self, tid: int, process: Process, *, fresh: bool = True) -> None:
+        self.tid = tid
+        self.process = process
+        self.stop: AnyStop | None = None
+        self.fresh = fresh
+        self.listening = False
+        self.group_stopped = False
+        self.interrupting = False
+        self.leaving = False
+        self.exits = False
+        self.request = Wish.RUN
+        self.signal = 0
+        self.holders: list[Engine] = []
+        self.wishes: dict[Engine, Wish] = {}
+        self.announce: dict[Engine, str] = {}
+        self.entry: SyscallStop | None = None
+        self.entries: dict[Trace, Entry] = {}
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is in a ptrace-stop that can be restarted."""
+        return self.stop is not None
+
+
+class Process:
+    """A traced thread group.
+
+    ``engines`` stand in attach order.  ``request`` and ``exits`` are what its threads are to be restarted with, as
+    its engines' wants say (see ``refresh``).
+    """
+
+    __slots__ = ("engines", "exits", "pid", "request", "status", "target", "tracees")
+
+    def __init__(self, pid: int, target: Target) -> None:
+        self.pid = pid
+        self.target = target
+        self.tracees: dict[int, Tracee] = {}
+        self.engines: list[Engine] = []
+        self.request = Wish.RUN
+        self.exits = False
+        self.status: Status | None = None
+
+    def refresh(self) -> None:
+        """Work out anew what the threads must be restarted with."""
+        self.request = Wish.SYSCALL if any(engine.wants_syscalls() for engine in self.engines) else Wish.RUN
+        self.exits = any(engine.trace is None and engine.wants("exit") for engine in self.engines)
