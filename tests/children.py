@@ -80,7 +80,7 @@ def isolated(function: Callable[[], Returned]) -> Returned:
         try:
             os.close(reading)
             try:
-                answer = (True, function())
+                answer: tuple[bool, object] = (True, function())
             except BaseException as error:
                 answer = (False, (type(error).__name__, str(error)))
             with open(writing, "wb") as file:
@@ -92,7 +92,8 @@ def isolated(function: Callable[[], Returned]) -> Returned:
         good, value = pickle.load(file)
     os.waitpid(pid, 0)
     assert good, value
-    return value
+    returned: Returned = value
+    return returned
 
 
 def become(uid: int, gid: int | None = None) -> None:

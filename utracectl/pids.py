@@ -18,4 +18,4 @@ def pid_argument(text: str) -> int:
     # Not argparse's business to be loaded for its users.
     from argparse import ArgumentTypeError
 
-    raise ArgumentTypeError(f"{text!r} is no pid: a process is named by its number (see utracectl ps)")
+    raise ArgumentTypeError(f"{text!r} is no process: name one by its number, as utracectl ps shows")

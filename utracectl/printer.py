@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import DecodeError, Raw, Struct
+from msgspec.json import Decoder
 
-from utracectl.client import EVENT, decode_event
 from utracectl.messages import terminal_text
 from utraced.api.events import (
     AnyEvent,
@@ -27,8 +27,6 @@ from utraced.api.events import (
     SyscallEntry,
     Text,
 )
-from utraced.errors import UtracedError
-from utraced.rpc.message import Notification
 from utraced.syscalls.abi import ABIS
 from utraced.syscalls.call import Call
 from utraced.syscalls.memory import NOTHING, Snapshot
@@ -42,15 +40,15 @@ DETACHED = " <detached ...>"
 
 
 class Printer(Protocol):
-    """Makes output of the notifications of traces."""
+    """Makes output of the events of traces."""
 
     detaching: bool
 
     def traced(self, tids: Iterable[int]) -> None:
         """Count threads as traced from now on."""
 
-    def take(self, notification: Notification) -> int | None:
-        """Take in one notification; returns the id of a trace that ends with it."""
+    def take(self, raw: Raw) -> int | None:
+        """Take in one event as it came; returns the id of a trace that ends with it."""
 
     def flush(self) -> None:
         """Write what has come so far."""
@@ -73,18 +71,17 @@ class JsonPrinter:
         self.detaching = False
         self._write = write
         self._lines: list[bytes] = []
+        self._decode_head = Decoder(_Head).decode
 
     def traced(self, tids: Iterable[int]) -> None:
         """See ``Printer.traced``: events say it all."""
 
-    def take(self, notification: Notification) -> int | None:
+    def take(self, raw: Raw) -> int | None:
         """See ``Printer.take``."""
-        if notification.method != EVENT:
-            return None
-        self._lines.append(bytes(notification.params))
+        self._lines.append(bytes(raw))
         try:
-            head: _Head = notification.value(_Head)
-        except UtracedError:
+            head = self._decode_head(raw)
+        except DecodeError:
             return None
         return head.trace if head.kind == "detached" else None
 
@@ -103,14 +100,16 @@ class JsonPrinter:
 class TextPrinter:
     """Writes strace's text.
 
-    ``write`` takes text of whole lines, or the beginning of one that a later ``write`` ends.  ``notice`` takes what
-    is not of the trace, as ``Process 5 attached``.  ``limit`` is strace's -s.  ``always_pid``: every line begins with
-    the thread's id (strace's -f -o FILE), else only those written while more than one thread is traced.  ``follow``:
+    ``decode`` makes an event of what came.  ``write`` takes text of whole lines, or the beginning of one that a later
+    ``write`` ends.  ``notice`` takes what is not of the trace, as ``Process 5 attached``.  ``limit`` is strace's -s.
+    ``always_pid``: every line begins with the thread's id (strace's -f -o FILE), else only those written while more
+    than one thread is traced.  ``show_exits``: lines of how threads ended are shown.  ``follow``:
     new processes are traced too.
     """
 
     def __init__(  # noqa: PLR0913 - the options of the text
         self,
+        decode: Callable[[Raw], AnyEvent | None],
         write: Callable[[str], None],
         notice: Callable[[str], None],
         *,
@@ -120,6 +119,7 @@ class TextPrinter:
         show_exits: bool = True,
     ) -> None:
         self.detaching = False
+        self._decode = decode
         self._write = write
         self._notice = notice
         self._limit = limit
@@ -151,12 +151,16 @@ class TextPrinter:
         self._threads.update(tids)
         self._count()
 
-    def take(self, notification: Notification) -> int | None:
+    def take(self, raw: Raw) -> int | None:
         """See ``Printer.take``."""
-        event = decode_event(notification)
+        event = self._decode(raw)
         if event is None:
             return None
-        self.show(event)
+        try:
+            self.show(event)
+        except (KeyError, ValueError, IndexError):
+            # What types alone do not rule out: an architecture, a number or a position of which we know nothing.
+            self._say(f"an event of {event.pid} could not be shown: this utracectl and its daemon are of two versions")
         return event.trace if type(event) is Detached else None
 
     def show(self, event: AnyEvent) -> None:
@@ -255,14 +259,16 @@ class TextPrinter:
             text = f"+++ killed by {terminal_text(status.signal)} {'(core dumped) ' if status.core_dumped else ''}+++"
         elif status is not None and status.code is not None:
             text = exited_text(status.code)
+        if event.successor_tid is not None:
+            # The thread that called execve goes on under this one's id: from now on the two are one.
+            self._threads.discard(event.successor_tid)
+            self._count()
         if text is not None and self._show_exits:
             self._line(tid, text)
         if event.successor_tid is None:
-            self._entered.discard(tid)
             self._threads.discard(tid)
             self._count()
-        else:
-            self._entered.discard(tid)
+        self._entered.discard(tid)
         self._restarting.pop(tid, None)
 
     def _lost(self, event: Lost) -> None:

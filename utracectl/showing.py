@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from typing import Any
 
@@ -12,8 +13,10 @@ from utraced.model import encode_hook
 
 
 def print_line(text: str) -> None:
-    """Print one line; what stdout's encoding cannot say is escaped."""
+    """Print one line; what stdout's encoding cannot say is escaped, what is wider than our terminal is cut."""
     encoding = sys.stdout.encoding or "utf-8"
+    if sys.stdout.isatty():
+        text = text[: shutil.get_terminal_size().columns]
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 

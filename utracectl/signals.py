@@ -50,8 +50,12 @@ class Signals:
 
     @staticmethod
     def _handle(number: int) -> None:
-        """Have ``number`` wake the loop, unless we were started with it ignored (nohup(1))."""
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        """Have ``number`` wake the loop; SIGHUP only where nohup(1) did not have it ignored.
+
+        A shell without job control starts what it puts in the background with SIGINT ignored, which is not to make
+        us deaf to it.
+        """
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _wake)
 
 

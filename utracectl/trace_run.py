@@ -9,7 +9,7 @@ import signal
 
 from utracectl import VERSION
 from utracectl.client import Client, ConnectionEnded
-from utracectl.command import CannotExecute, Change, Command, end_by
+from utracectl.command import Change, Command, end_by
 from utracectl.command import start as start_command
 from utracectl.exit_codes import ERROR, OK
 from utracectl.messages import error_text, say
@@ -21,7 +21,7 @@ from utraced.api.engine import CallFilter
 from utraced.api.trace import Start, Stop
 from utraced.errors import Gone, UtracedError
 
-Calls = CallFilter | tuple[str, ...] | str
+Calls = CallFilter | tuple[str | int, ...] | str
 
 
 class Run:
@@ -114,6 +114,7 @@ class Run:
             return JsonPrinter(self._output.write)
         many = options.follow_forks or len(options.attach) > 1 or bool(options.attach and options.command)
         return TextPrinter(
+            self._client.decode,
             self._output.write,
             self._notice,
             limit=options.string_limit,
@@ -139,15 +140,15 @@ class Run:
             )
         )
         self._traces[started.trace] = pid
-        if options.backend not in {"auto", started.backend} or (started.reason and not self._quiet):
+        if options.backend not in {"auto", started.backend}:
             self._notice(f"the backend is {started.backend}" + (f": {started.reason}" if started.reason else ""))
         return started.trace
 
     def _take(self, timeout: float) -> None:
         """Write what has come."""
         take = self._printer.take
-        for notification in self._client.notifications(timeout):
-            ended = take(notification)
+        for raw in self._client.raw_events(timeout):
+            ended = take(raw)
             if ended is not None:
                 self._traces.pop(ended, None)
         self._printer.flush()
@@ -221,6 +222,3 @@ def thread_ids(pid: int) -> list[int]:
         return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
     except OSError:
         return [pid]
-
-
-__all__ = ["CannotExecute", "Run", "thread_ids"]

@@ -76,18 +76,18 @@ def parse_pids(values: list[str]) -> list[int]:
     pids: list[int] = []
     for word in " ".join(values).replace(",", " ").split():
         if not is_pid(word):
-            raise WrongUsage(f"-p {word}: a process is named by its number (see utracectl ps)")
+            raise WrongUsage(f"-p {word}: name a process by its number, as utracectl ps shows")
         if int(word) == os.getpid():
             raise WrongUsage(f"-p {word}: that is utracectl itself; name another process")
         pids.append(int(word))
     if values and not pids:
-        raise WrongUsage("-p needs the number of a process (see utracectl ps)")
+        raise WrongUsage("-p: name a process by its number, as utracectl ps shows")
     return list(dict.fromkeys(pids))
 
 
-def parse_calls(text: str) -> CallFilter | tuple[str, ...] | str:
+def parse_calls(text: str) -> CallFilter | tuple[str | int, ...] | str:
     """Return what ``-e`` selects, in the protocol's words; raises ``WrongUsage``."""
-    from utraced.syscalls.filter import UnknownCall, parse_trace
+    from utraced.syscalls.filter import NONE, UnknownCall, parse_trace
 
     qualifier, equals, rest = text.partition("=")
     if equals:
@@ -100,13 +100,23 @@ def parse_calls(text: str) -> CallFilter | tuple[str, ...] | str:
         selection = parse_trace(text)
     except UnknownCall as error:
         raise WrongUsage(f"-e {error}") from error
+    words = tuple(_wire_word(word) for word in selection.words if word != NONE)
     if not selection.inverted:
-        return selection.words
-    if not selection.words:
+        return words
+    if not words:
         return "all"
     from utraced.api.engine import CallFilter
 
-    return CallFilter(set="all", remove=selection.words)
+    return CallFilter(set="all", remove=words)
+
+
+def _wire_word(word: str) -> str | int:
+    """Return a word of strace's as the protocol has it: classes always with a ``%``, numbers as numbers."""
+    from utraced.syscalls.classes import BARE
+
+    if word.isascii() and word.isdecimal():
+        return int(word)
+    return f"%{word}" if word in BARE else word
 
 
 def _output(options: argparse.Namespace, *, started: bool) -> Output:

@@ -1,6 +1,5 @@
 import ctypes
 import os
-import signal
 from contextlib import contextmanager
 
 import pytest
@@ -130,7 +129,13 @@ def _is_kernel_thread(pid):
 @needs_root
 @pytest.mark.parametrize(
     ("scope", "user", "root"),
-    [("0", "policy", "policy"), ("1", "yama", "policy"), ("2", "yama", "policy"), ("3", "yama", "yama"), ("x", "policy", "policy")],
+    [
+        ("0", "policy", "policy"),
+        ("1", "yama", "policy"),
+        ("2", "yama", "policy"),
+        ("3", "yama", "yama"),
+        ("x", "policy", "policy"),
+    ],
 )
 def test_yama(tmp_path, monkeypatch, scope, user, root):
     # The file is opened here, since a user may not enter the test's directory.

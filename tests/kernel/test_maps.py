@@ -4,7 +4,8 @@ import os
 
 import pytest
 
-from tests.children import as_user, child, zombie
+from tests.children import child, zombie
+from utraced.errors import NoSuchProcess
 from utraced.kernel import maps
 from utraced.kernel.maps import find_map, parse_maps, read_maps
 from utraced.kernel.proc import Process
@@ -80,4 +81,5 @@ def test_files_may_have_any_name(tmp_path, name, deleted):
 def test_a_zombie_has_none():
     with zombie() as pid, Process(pid) as process:
         assert read_maps(process) == []
-        assert find_map(process, 4096) is None
+        with pytest.raises(NoSuchProcess):
+            find_map(process, 4096)

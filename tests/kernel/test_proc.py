@@ -15,7 +15,8 @@ def test_a_process_may_call_itself_what_it_likes(name):
     with child(lambda: set_name(name)) as pid, Process(pid) as process:
         stat, status = process.stat(), process.status()
         assert stat.comm == name
-        assert (stat.pid, stat.parent, stat.state) == (pid, os.getpid(), "sleeping")
+        assert (stat.pid, stat.parent) == (pid, os.getpid())
+        assert stat.state in {"running", "sleeping"}
         assert (stat.threads, stat.kernel_thread) == (1, False)
         assert (stat.process_group, stat.session) == (os.getpgrp(), os.getsid(0))
         assert (status.process, status.tracer) == (pid, 0)
@@ -39,7 +40,8 @@ def test_a_zombie_has_a_name_and_nothing_else():
         assert process.read("maps") == b""
         assert process.link("exe") is None
         assert process.details("exe") is None
-        with pytest.raises(NoSuchProcess):
+        # The file belongs to root, who finds that there is no memory to read.
+        with pytest.raises((NoSuchProcess, PermissionError)):
             process.read("environ")
 
 

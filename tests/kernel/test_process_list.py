@@ -1,5 +1,6 @@
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -50,24 +51,13 @@ def test_what_is_listed():
 
 
 def test_a_long_command_is_cut():
-    def prepare():
-        os.execv("/bin/sh", ["sh", "-c", f": {'x' * 9000}; echo go >&{writing}; read never <&{stay}"])
-
-    reading, writing = os.pipe()
-    stay, hold = os.pipe()
-    os.set_inheritable(writing, True)
-    os.set_inheritable(stay, True)
-    pid = fork()
-    if pid == 0:
-        os.close(hold)
-        prepare()
-    assert os.read(reading, 3) == b"go\n"
-    [listed] = traceable([pid])
+    script = f": {'x' * 9000}; echo go; read never"
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+        assert shell.stdout.readline() == b"go\n"
+        [listed] = traceable([shell.pid])
+        shell.stdin.close()
     assert listed.command.startswith(b"sh -c : xxx")
     assert len(listed.command) == COMMAND_SIZE
-    for fd in (reading, writing, stay, hold):
-        os.close(fd)
-    os.waitpid(pid, 0)
 
 
 @needs_root
@@ -96,4 +86,4 @@ def test_hostile_names_stay_bytes():
     with child(prepare) as pid:
         [listed] = traceable([pid])
         assert listed.stat.comm == b"a) Z (\n\xff"
-        assert listed.stat.state == "sleeping"
+        assert listed.stat.state in {"running", "sleeping"}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeVar
 
+from utraced.handlers.limits import MAX_PACKET
 from utraced.model import Value, encode_json
 
-PAGE_SIZE = 160_000
-"""Bytes of members in a reply; limits.max_packet (204,800) less room for what is around them."""
+PAGE_SIZE = MAX_PACKET * 3 // 4
+"""Bytes of members in a reply; the rest of the packet is for what is around them."""
 
 Member = TypeVar("Member", bound=Value)
 

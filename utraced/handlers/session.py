@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Literal
 
+from msgspec import Struct
+
 from utraced.api import events
 from utraced.api.events import Event
 from utraced.errors import Gone, NoSuchObject
@@ -15,15 +17,27 @@ from utraced.tracing import control
 from utraced.tracing.engine import Engine
 from utraced.tracing.trace import Trace
 
-from .limits import MAX_BATCH, MAX_QUEUE
+from .limits import MAX_BATCH, MAX_PACKET, MAX_QUEUE
 
 if TYPE_CHECKING:
     from utraced.kernel.tracer import Tracer
 
 PACKET_SIZE = 16_384
 """Bytes of events in a packet: eleven such packets fit a socket's default buffer, of 128 KiB only two."""
+EVENT_SIZE = 280
+"""About the bytes of an event without strings and memory."""
 REMEMBERED = 1000
 """Ended objects of which we still know how they ended."""
+
+
+
+class _Notification(Struct, gc=False):
+    """An event as it goes out."""
+
+    params: Event
+    jsonrpc: str = "2.0"
+    method: str = "event"
+
 
 Reason = Literal["client_request", "session_closed", "daemon_stopping"]
 
@@ -49,7 +63,7 @@ class Session:
         self.urgent = False
         self._next_id = 1
         self._seq = 0
-        self._batch: list[bytes] = []
+        self._batch: list[_Notification] = []
         self._batch_size = 0
         self._queued = 0
 
@@ -113,42 +127,42 @@ class Session:
 
     def tell(self, event: Event) -> None:
         """Queue an event; a trace's observations are dropped, and counted, where the client reads too slowly."""
-        trace = self.traces.get(event.trace) if event.trace is not None else None
-        if trace is not None and not self._admit(trace, event):
+        if event.trace is not None and not self._admit(event, event.trace):
             return
         self._seq += 1
         event.seq = self._seq
-        data = self.encoding.notification("event", self.encoding.encode(event))
-        self._batch.append(data)
-        self._batch_size += len(data)
-        self._queued += len(data)
-        if not isinstance(event, events.Syscall):
+        batch = self._batch
+        batch.append(_Notification(event))
+        size = EVENT_SIZE
+        if type(event) is events.Syscall or type(event) is events.SyscallEntry:
+            if event.strings is not None or event.memory is not None:
+                size += _contents_size(event)
+        else:
             self.urgent = True
-        if self._batch_size >= PACKET_SIZE or len(self._batch) >= MAX_BATCH:
-            if not self.creating:
-                self.close_batch()
-            if self._queued > MAX_QUEUE:
-                self.tracer.congested.add(self)
+        self._batch_size += size
+        if (self._batch_size >= PACKET_SIZE or len(batch) >= MAX_BATCH) and not self.creating:
+            self.close_batch()
 
-    def _admit(self, trace: Trace, event: Event) -> bool:
+    def _admit(self, event: Event, number: int) -> bool:
         """Tell whether an event of a trace is to be queued, after the count of those lost before it."""
-        if isinstance(event, events.Detached):
-            self._tell_lost(trace)
-            event.delivered, event.lost = trace.delivered, trace.lost
+        trace = self.traces.get(number)
+        if trace is None:
             return True
-        if isinstance(event, events.Syscall | events.SyscallEntry):
+        if type(event) is events.Syscall or type(event) is events.SyscallEntry:
             if not trace.block and self.congested():
-                trace.dropped += isinstance(event, events.Syscall)
+                trace.dropped += type(event) is events.Syscall
                 return False
-            trace.delivered += isinstance(event, events.Syscall)
-        self._tell_lost(trace)
+            trace.delivered += type(event) is events.Syscall
+        if trace.dropped:
+            self._tell_lost(trace)
+        if type(event) is events.Detached:
+            event.delivered, event.lost = trace.delivered, trace.lost
         return True
 
     def _tell_lost(self, trace: Trace) -> None:
-        if trace.dropped:
-            count, trace.dropped = trace.dropped, 0
-            trace.lost += count
-            self.tell(events.Lost(trace=trace.id, count=count))
+        count, trace.dropped = trace.dropped, 0
+        trace.lost += count
+        self.tell(events.Lost(trace=trace.id, count=count))
 
     def congested(self) -> bool:
         """Tell whether the client reads too slowly for more to be queued."""
@@ -164,13 +178,33 @@ class Session:
 
     def close_batch(self) -> None:
         """Put the events gathered so far into packets."""
-        if not self._batch:
+        batch = self._batch
+        if not batch:
             return
-        batch, self._batch, self._batch_size = self._batch, [], 0
-        while batch:
-            part, batch = _part(batch)
-            self.packets.append(Packet(part[0] if len(part) == 1 else self.encoding.join(part)))
+        self._batch = []
+        self._batch_size = 0
         self.urgent = False
+        for start in range(0, len(batch), MAX_BATCH):
+            self._pack(batch[start : start + MAX_BATCH])
+        if self._queued > MAX_QUEUE:
+            self.tracer.congested.add(self)
+
+    def _pack(self, batch: list[_Notification]) -> None:
+        """Make a packet of events, or more where they do not fit one."""
+        data = self.encoding.encode(batch[0] if len(batch) == 1 else batch)
+        if len(data) > MAX_PACKET:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                self._pack(batch[:middle])
+                self._pack(batch[middle:])
+                return
+            # One call that points to more than a packet carries: it is told without that.
+            event = batch[0].params
+            if isinstance(event, events.Syscall | events.SyscallEntry):
+                event.strings = event.memory = None
+            data = self.encoding.encode(batch[0])
+        self._queued += len(data)
+        self.packets.append(Packet(data))
 
     def flush(self) -> None:
         """Put what there is into packets, unless a reply must come first."""
@@ -184,16 +218,17 @@ class Session:
 
     def sent(self, packet: Packet) -> None:
         """Note that a packet is off; when the client has caught up, its targets go on."""
+        # Replies were not counted in, so they may take out more than there is.
         self._queued = max(0, self._queued - len(packet.data))
         if self in self.tracer.congested and self._queued < MAX_QUEUE // 2:
             self.tracer.relieve(self)
 
 
-def _part(batch: list[bytes]) -> tuple[list[bytes], list[bytes]]:
-    """Split off the events that go into one packet."""
+def _contents_size(event: events.Syscall | events.SyscallEntry) -> int:
+    """Return about how many bytes the strings and memory of an event take."""
     size = 0
-    for index, data in enumerate(batch):
-        size += len(data)
-        if size >= PACKET_SIZE or index + 1 == MAX_BATCH:
-            return batch[: index + 1], batch[index + 1 :]
-    return batch, []
+    if event.strings is not None:
+        size += sum(len(text.text) + 2 * len(text.bytes or b"") for text in event.strings.values())
+    if event.memory is not None:
+        size += sum(60 + 2 * len(fragment.data) for fragment in event.memory)
+    return size

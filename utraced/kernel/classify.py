@@ -36,7 +36,7 @@ def classify(tid: int, status: int) -> AnyStop | None:
     None where the thread is dying, and its stop already over: its death will be told.
     """
     if status == SYSCALL_STATUS:
-        return _syscall(tid)
+        return syscall_stop(tid)
     if not os.WIFSTOPPED(status):
         return Death(tid, monotonic_ns(), 0, exit_status(status))
     info = ptrace.syscall_info(tid)
@@ -53,7 +53,8 @@ def classify(tid: int, status: int) -> AnyStop | None:
     return None if message is None else _event(tid, now, pc, event, message)
 
 
-def _syscall(tid: int) -> SyscallStop | None:
+def syscall_stop(tid: int) -> SyscallStop | None:
+    """Return what ``classify`` does for a syscall-stop."""
     info = ptrace.syscall_info(tid)
     if info is None:
         return None

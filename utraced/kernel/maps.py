@@ -43,7 +43,7 @@ def read_maps(process: Process) -> list[MapRecord]:
 def find_map(process: Process, address: int) -> MapRecord | None:
     """Return the mapping that covers ``address``, None where nothing does; 1.3 us instead of a long text.
 
-    Raises NoSuchProcess and PermissionError.
+    Raises NoSuchProcess, also for a zombie, and PermissionError.
     """
     fd = process.open("maps")
     try:

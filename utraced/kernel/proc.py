@@ -11,14 +11,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
+from utraced.api.process import State
 from utraced.errors import NoSuchProcess
 from utraced.linux.errno_errors import error_of
-
-State = Literal[
-    "running", "sleeping", "disk_sleep", "stopped", "tracing_stop", "zombie", "dead", "parked", "idle", "unknown"
-]
 
 STATES: dict[str, State] = {
     "R": "running",

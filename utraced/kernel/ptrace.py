@@ -52,14 +52,20 @@ SYSCALL_INFO = Struct("<B3xIQQQ6Q")
 """struct ptrace_syscall_info: op, arch, instruction and stack pointer, then nr and args, or rval and is_error."""
 SYSCALL_INFO_SIZE = 88
 
-# PyDLL keeps the interpreter lock: none of these requests blocks, and handing the lock over costs more than the call.
+# PyDLL keeps the interpreter lock: these requests do not block, and handing the lock over costs more than the call.
 _libc = ctypes.PyDLL(None, use_errno=True)
 _ptrace = _libc["ptrace"]
 _ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 _ptrace.restype = ctypes.c_long
 
-_quick = _libc["ptrace"]
-"""The same for the two calls of every stop, with small integers only: without argtypes ctypes is a third faster."""
+# PTRACE_SEIZE may wait for an exec (see ``reaper``): this one lets other threads run.
+_waiting_ptrace = ctypes.CDLL(None, use_errno=True)["ptrace"]
+_waiting_ptrace.argtypes = _ptrace.argtypes
+_waiting_ptrace.restype = ctypes.c_long
+
+# The same for the two calls of every stop, with small integers only: without argtypes, and without keeping errno,
+# ctypes takes a third less.
+_quick = ctypes.PyDLL(None)["ptrace"]
 _quick.restype = ctypes.c_long
 
 _info = ctypes.create_string_buffer(SYSCALL_INFO_SIZE)
@@ -93,7 +99,9 @@ def seize(tid: int, *, exits: bool = False) -> None:
 
     Raises OSError: EPERM where the kernel forbids it or another traces it, ESRCH where it is gone.
     """
-    call(PTRACE_SEIZE, tid, 0, options(exits=exits))
+    if _waiting_ptrace(PTRACE_SEIZE, tid, 0, options(exits=exits)) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def options(*, exits: bool) -> int:

@@ -26,11 +26,14 @@ from utraced.tracing.stops import EventStop
 from utraced.tracing.waiting import Waiter
 
 from . import ptrace
-from .classify import classify
+from .classify import SYSCALL_STATUS, classify, syscall_stop
 from .denied import why_denied
 from .memory import TargetMemory
+from .reaper import Reaper
 
 WALL = 0x4000_0000
+TRIES = 3
+READY = os.WNOHANG | WALL
 REQUESTS = {
     Wish.STEP: ptrace.PTRACE_SINGLESTEP,
     Wish.BLOCK_STEP: ptrace.PTRACE_SINGLEBLOCK,
@@ -51,15 +54,15 @@ class Tracer:
         self._completed = completed
         self._memories: dict[int, TargetMemory] = {}
         self._deferred: list[Restart] = []
+        self._reaped: list[tuple[int, int]] = []
         self._performers: dict[type, Callable[[Any], object]] = {
             Restart: self._restart,
-            Tell: lambda action: action.owner.tell(action.event),
             Listen: lambda action: ptrace.attempt(ptrace.PTRACE_LISTEN, action.tid),
             Interrupt: lambda action: ptrace.attempt(ptrace.PTRACE_INTERRUPT, action.tid),
             SetOptions: lambda action: ptrace.attempt(
                 ptrace.PTRACE_SETOPTIONS, action.tid, 0, ptrace.options(exits=action.exits)
             ),
-            Detach: lambda action: ptrace.attempt(ptrace.PTRACE_DETACH, action.tid, 0, action.signal),
+            Detach: self._detach,
             Complete: lambda action: self._completed(action.waiter),
             Forget: self._forget,
         }
@@ -70,35 +73,67 @@ class Tracer:
         Collecting first is what is fair: the kernel's list is served from its head, so acting at once would serve the
         first tracee again and again.
         """
-        waitpid = os.waitpid
+        if self._reaped:
+            reaped, self._reaped = self._reaped, []
+            for tid, status in reaped:
+                self._act(tid, status)
         stops: dict[int, int] = {}
         try:
+            tid, status = os.waitpid(-1, READY)
+            if tid == 0:
+                return 0
+            if len(self.core.tracees) == 1:  # nobody to be fair to
+                self._act(tid, status)
+                return 1
+            stops[tid] = status
             while True:
-                tid, status = waitpid(-1, os.WNOHANG | WALL)
+                tid, status = os.waitpid(-1, READY)
                 if tid == 0:
                     break
                 # A tid can come twice: a leader's stop, then the exec that took the tid over.  Only the last is true.
                 stops.pop(tid, None)
                 stops[tid] = status
         except ChildProcessError:
+            # The last of our tracees may just have told its end.
             pass
-        core = self.core
         for tid, status in stops.items():
-            stop = classify(tid, status)
+            self._act(tid, status)
+        return len(stops)
+
+    def _act(self, tid: int, status: int) -> None:
+        """Classify, decide, and carry out."""
+        core = self.core
+        if status == SYSCALL_STATUS:
+            stop = syscall_stop(tid)
             if stop is None:
-                continue
-            core.handle(stop)
-            if tid in core.orphans.stops:
-                self._trace_back(tid)
+                return
+            wish = core.handle_syscall(stop)
             if core.actions:
                 self.perform()
-        return len(stops)
+            if wish is not None:
+                if self.congested:
+                    self._restart(Restart(tid, wish))
+                else:
+                    ptrace.restart(REQUESTS[wish], tid, 0)
+            return
+        other = classify(tid, status)
+        if other is None:
+            return
+        core.handle(other)
+        if tid in core.orphans.stops:
+            self._trace_back(tid)
+        self.perform()
 
     def perform(self) -> None:
         """Carry out what the core has gathered."""
+        core = self.core
+        actions, core.actions = core.actions, []
         performers = self._performers
-        for action in self.core.take():
-            performers[type(action)](action)
+        for action in actions:
+            if type(action) is Tell:
+                action.owner.tell(action.event)
+            else:
+                performers[type(action)](action)
 
     def attach(self, pid: int) -> Process:
         """Return the process ``pid`` with all its threads attached, those born meanwhile too.
@@ -106,6 +141,13 @@ class Tracer:
         They run on until an engine wants something else.  Raises NoSuchProcess, and PermissionDenied, after which no
         thread is left attached.
         """
+        process = self.core.processes.get(pid)
+        if process is not None and process.engines:
+            return process  # its new threads are attached by the kernel
+        # Threads of a session before may have told that they leave: one that is stopped at its exit must be let go
+        # now, as PTRACE_SEIZE may wait for an exec that waits for it (see ``reaper``).
+        while self.round():
+            pass
         process = self.core.processes.get(pid)
         if process is None:
             process = Process(pid, self._open(pid))
@@ -126,27 +168,62 @@ class Tracer:
         """Seize every thread; look again until there is no new one."""
         pid = process.pid
         seen: set[int] = set()
-        while new := [tid for tid in _threads(pid) if tid not in seen and tid not in process.tracees]:
-            for tid in new:
-                seen.add(tid)
-                if tid in self.core.orphans.stops or self._seize(pid, tid):
-                    control.adopt_thread(self.core, process, tid)
+        reaper = Reaper()
+        try:
+            while new := [tid for tid in _threads(pid) if tid not in seen and tid not in process.tracees]:
+                for tid in new:
+                    seen.add(tid)
+                    if len(new) > 1 or process.tracees:
+                        reaper.start()
+                    if tid in self.core.orphans.stops or self._seize(pid, tid):
+                        control.adopt_thread(self.core, process, tid)
+                if self._execed_meanwhile(process, reaper):
+                    seen.clear()
+        finally:
+            reaper.stop()
+            self._reaped += reaper.statuses
         if not process.tracees:
             raise NoSuchProcess(f"process {pid} has ended", pid=pid)
 
+    def _execed_meanwhile(self, process: Process, reaper: Reaper) -> bool:
+        """Tell whether a thread has exec'd that was not yet seized, or while it was; forget the threads that are gone.
+
+        It takes over the leader's tid.  The kernel says nothing of the leader that was ours, and a PTRACE_SEIZE that
+        waited for the exec has seized a thread whose tid is no longer the one we named.
+        """
+        pid = process.pid
+        state, tracer = _state(pid, pid)
+        if state in {"", "Z", "X"}:
+            return False
+        ours = tracer == os.getpid()
+        # A dead thread stays listed until it is reaped: one that is not listed, nor reaped before, has changed its tid.
+        unlisted = process.tracees.keys() - set(_threads(pid))
+        if ours and not unlisted - {tid for tid, _ in reaper.statuses}:
+            return False
+        for tracee in list(process.tracees.values()):
+            self.core.drop(tracee)
+        self.perform()
+        if ours:
+            ptrace.attempt(ptrace.PTRACE_INTERRUPT, pid)
+            control.adopt_thread(self.core, process, pid)
+        return True
+
     def _seize(self, pid: int, tid: int) -> bool:
         """Seize and interrupt one thread; return False where it is gone, or ours already by its parent's clone."""
-        try:
-            ptrace.seize(tid)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            state, tracer = _state(pid, tid)
-            if state in {"", "Z", "X"} or tracer == os.getpid():
+        for _ in range(TRIES):
+            try:
+                ptrace.seize(tid)
+            except ProcessLookupError:
                 return False
-            raise why_denied(pid) from None
-        ptrace.attempt(ptrace.PTRACE_INTERRUPT, tid)
-        return True
+            except PermissionError:
+                # A zombie is refused too.  One that leads an exec is alive again by the time we look: so ask again.
+                state, tracer = _state(pid, tid)
+                if state in {"", "Z", "X"} or tracer == os.getpid():
+                    return False
+                continue
+            ptrace.attempt(ptrace.PTRACE_INTERRUPT, tid)
+            return True
+        raise why_denied(pid)
 
     def relieve(self, owner: Owner) -> None:
         """Restart what was held back while ``owner`` read too slowly."""
@@ -184,6 +261,11 @@ class Tracer:
                 self._deferred.append(action)
                 return
         ptrace.restart(REQUESTS[action.wish], action.tid, action.signal)
+
+    def _detach(self, action: Detach) -> None:
+        if ptrace.attempt(ptrace.PTRACE_DETACH, action.tid, 0, action.signal):
+            self.core.detached(action.tid)
+            self.perform()
 
     def _trace_back(self, tid: int) -> None:
         """Find out where a thread comes from that stopped before its parent told of it."""

@@ -57,6 +57,8 @@ def read(encoding: Encoding, data: bytes | Raw) -> Message:
         fault, envelope = _salvaged(encoding, data)
     identity, raw_id, bad_id = _identity(encoding, bytes(envelope.id))
     params, result, error = bytes(envelope.params), bytes(envelope.result), bytes(envelope.error)
+    if error == encoding.null:
+        error = b""  # JSON-RPC 1.0 wrote "error": null beside a result
     fault = fault or bad_id
     if fault is None:
         if envelope.jsonrpc != "2.0":
@@ -65,8 +67,6 @@ def read(encoding: Encoding, data: bytes | Raw) -> Message:
             fault = InvalidRequest('"params" is neither object nor array')
         elif envelope.method is None and not result and not error:
             fault = InvalidRequest('"method" is missing')
-    if error == encoding.null:
-        error = b""  # JSON-RPC 1.0 wrote "error": null beside a result
     return Message(identity, raw_id, envelope.method, params, result, error, fault)
 
 

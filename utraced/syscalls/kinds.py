@@ -15,12 +15,14 @@ class Kind:
 
     ``out``: the kernel fills it in, so it is shown when the call returns (and strace stops before it when it writes
     ``<unfinished ...>``).  ``reads``: looks at the target's memory.  ``string``: what it reads at the argument's own
-    address is a string or buffer, told to clients under ``strings``.
+    address is a string or buffer, told to clients under ``strings``.  ``joins``: its text begins with what separates it
+    from the argument before, because strace writes that at the call's return too.
     """
 
     __slots__ = ("out",)
     reads = False
     string = False
+    joins = False
 
     def __init__(self, *, out: bool = False) -> None:
         self.out = out

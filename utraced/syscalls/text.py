@@ -8,8 +8,11 @@ between, its line is broken: ``entry_text`` and ``UNFINISHED``, later ``resumed_
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .abi import Abi
 from .call import Call
+from .kinds import Kind
 from .results import result_text
 from .signals import signal_name
 from .signature import Signature
@@ -34,8 +37,7 @@ def call_text(call: Call, *, column: int = 0, interrupted: str | None = None) ->
     if (call.result is None and not call.errno) or name == RESTART:
         text = entry_text(call, interrupted=interrupted)
         return text + _rest(call, signature, column + len(text), shown=_before_out(signature))
-    arguments = [kind.render(value, call) for kind, value in zip(signature.kinds, call.args, strict=False)]
-    text = f"{name}({', '.join(arguments)})"
+    text = f"{name}({_joined(signature.kinds, call.args, call)})"
     return f"{text.ljust(RESULT_COLUMN - 1 - column)} = {result_text(call, signature.returns)}"
 
 
@@ -49,9 +51,8 @@ def entry_text(call: Call, *, interrupted: str | None = None) -> str:
         return f"{name}(<... resuming interrupted {interrupted or 'system call'} ...>"
     signature = call.abi.signature(call.nr).of(call)
     shown = _before_out(signature)
-    arguments = [kind.render(value, call) for kind, value in zip(signature.kinds[:shown], call.args, strict=False)]
-    more = ", " if 0 < shown < len(signature.kinds) else ""
-    return f"{name}({', '.join(arguments)}{more}"
+    more = ", " if 0 < shown < len(signature.kinds) and not signature.kinds[shown].joins else ""
+    return f"{name}({_joined(signature.kinds[:shown], call.args, call)}{more}"
 
 
 def unfinished_text(call: Call, *, interrupted: str | None = None) -> str:
@@ -107,6 +108,14 @@ def _before_out(signature: Signature) -> int:
     return len(signature.kinds)
 
 
+def _joined(kinds: Sequence[Kind], values: Sequence[int], call: Call) -> str:
+    """Return the texts of arguments with what separates them."""
+    text = ""
+    for index, (kind, value) in enumerate(zip(kinds, values, strict=False)):
+        text += kind.render(value, call) if not index or kind.joins else f", {kind.render(value, call)}"
+    return text
+
+
 def _rest(call: Call, signature: Signature, column: int, *, shown: int) -> str:
     """Return the arguments after the first ``shown``, the parenthesis and the result."""
     kinds = signature.kinds[shown:]
@@ -115,5 +124,5 @@ def _rest(call: Call, signature: Signature, column: int, *, shown: int) -> str:
     elif call.result is None and not call.errno:
         text = f"{UNFINISHED})"
     else:
-        text = f"{', '.join([k.render(v, call) for k, v in zip(kinds, call.args[shown:], strict=False)])})"
+        text = f"{_joined(kinds, call.args[shown:], call)})"
     return f"{text.ljust(RESULT_COLUMN - 1 - column)} = {result_text(call, signature.returns)}"

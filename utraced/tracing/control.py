@@ -111,6 +111,8 @@ def hold(core: Core, engine: Engine, tracees: Iterable[Tracee], *, announce: boo
     waiter = Waiter(())
     for tracee in tracees:
         tracee.wishes.pop(engine, None)
+        if tracee.doomed:
+            continue
         if engine not in tracee.holders:
             tracee.holders.append(engine)
         if tracee.stopped:

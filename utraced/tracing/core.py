@@ -26,6 +26,7 @@ from utraced.syscalls.signals import signal_name
 
 from . import lifecycle
 from .actions import Action, Complete, Detach, Forget, Listen, Restart, SetOptions, Tell, Wish
+from .capture import args_text
 from .engine import Engine
 from .process import Process, Target, Tracee
 from .stops import (
@@ -51,8 +52,8 @@ STEP_CODES = frozenset({1, 2, 3})
 class Core:
     """All traced processes.
 
-    ``open_target`` gives the memory of a new process.  Actions gather in ``actions``; whoever calls takes them with
-    ``take`` and carries them out in order.
+    ``open_target`` gives the memory of a new process.  Actions gather in ``actions``; whoever calls takes them and
+    carries them out in order.
     """
 
     def __init__(self, open_target: Callable[[int], Target]) -> None:
@@ -90,6 +91,9 @@ class Core:
         if tracee is None:
             lifecycle.unknown(self, stop)
             return
+        if tracee.stop is not None or (type(stop) is ExitStop and stop.status.signal == "SIGKILL"):
+            # Only SIGKILL, or the end of its process, moves a thread out of a stop: no hold outlives that.
+            lifecycle.doom(tracee)
         tracee.stop = stop
         tracee.fresh = tracee.listening = False
         if type(stop) is ExecStop:
@@ -97,6 +101,25 @@ class Core:
         else:
             self._reactions[type(stop)](tracee, stop)
         self.settle(tracee)
+
+    def handle_syscall(self, stop: SyscallStop) -> Wish | None:
+        """Take one syscall-stop; return how to restart the thread where that is all there is to do.
+
+        The same as ``handle``, which it falls back on, without the detours: this is where the time goes.
+        """
+        tracee = self.tracees.get(stop.tid)
+        if tracee is None or tracee.holders or tracee.wishes or tracee.leaving or tracee.fresh or self.waiters:
+            self.handle(stop)
+            return None
+        process = tracee.process
+        tracee.stop = stop
+        self._on_syscall(tracee, stop)
+        if tracee.holders or tracee.exits is not process.exits:
+            self.settle(tracee)
+            return None
+        tracee.stop = None
+        tracee.request = process.request
+        return tracee.request
 
     # What is told
 
@@ -126,13 +149,12 @@ class Core:
         response = engine.response(kind, tracee.tid) if selection.wants(abi, entry.nr) else None
         if response is None and not wished:
             return
-        a, b, c, d, e, f = (f"{value:#x}" for value in entry.args)
         made = events.SyscallEntry if stop.entering else events.SyscallExit
         event = made(
             arch=abi.name,
             nr=entry.nr,
             name=abi.name_of(entry.nr),
-            args=(a, b, c, d, e, f),
+            args=args_text(entry.args),
             pc=f"{stop.pc:#x}",
             sp=f"{stop.sp:#x}",
         )
@@ -216,7 +238,7 @@ class Core:
         event.tid = tracee.tid
         event.engine = engine.id
         event.time_ns = event.time_ns or (stop.time_ns if stop is not None else 0)
-        if hold:
+        if hold and not tracee.doomed:
             event.held = True
             tracee.wishes.pop(engine, None)
             tracee.announce.pop(engine, None)
@@ -300,7 +322,13 @@ class Core:
     def _let_go(self, tracee: Tracee) -> None:
         """Detach a stopped thread; a signal on its way to it goes on its way."""
         self.actions.append(Detach(tracee.tid, tracee.signal if type(tracee.stop) is SignalStop else 0))
-        self.drop(tracee)
+        tracee.stop = None
+
+    def detached(self, tid: int) -> None:
+        """Take note that a detach has worked.  Where it has not the thread is dying: it may stop once more, to exit."""
+        tracee = self.tracees.get(tid)
+        if tracee is not None and tracee.leaving:
+            self.drop(tracee)
 
     def drop(self, tracee: Tracee) -> None:
         """Forget a thread that is gone or detached, and its process with the last one."""

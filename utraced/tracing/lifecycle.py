@@ -10,7 +10,7 @@ from utraced.model import Status
 from .actions import Detach, Tell
 from .engine import Engine
 from .process import Process, Tracee
-from .stops import AnyStop, CloneStop, Death, ExecStop
+from .stops import AnyStop, CloneStop, Death, EventStop, ExecStop, SignalStop
 
 if TYPE_CHECKING:
     from .core import Core
@@ -53,8 +53,11 @@ class Orphans:
 
 
 def unknown(core: Core, stop: AnyStop) -> None:
-    """Take a stop of a thread we do not know: keep it until its parent tells."""
-    core.orphans.stops[stop.tid] = stop
+    """Take a stop of a thread we do not know: a new one, to be kept until its parent tells, or one not to be kept."""
+    if type(stop) is EventStop:
+        core.orphans.stops[stop.tid] = stop
+    else:
+        core.actions.append(Detach(stop.tid, stop.signal if type(stop) is SignalStop else 0))
 
 
 def origin(core: Core, tid: int, found: Origin | None) -> None:
@@ -175,6 +178,14 @@ def execed(core: Core, stop: ExecStop) -> Tracee | None:
         process.tracees[stop.tid] = tracee
     process.target.renew()
     return tracee
+
+
+def doom(tracee: Tracee) -> None:
+    """Note that a thread is being killed: nobody holds it from now on."""
+    tracee.doomed = True
+    tracee.holders.clear()
+    tracee.wishes.clear()
+    tracee.announce.clear()
 
 
 def death(core: Core, stop: Death) -> None:

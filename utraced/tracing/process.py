@@ -12,7 +12,8 @@ from .actions import Wish
 if TYPE_CHECKING:
     from .engine import Engine
     from .stops import AnyStop, SyscallStop
-    from .trace import Entry, Trace
+    from .capture import Entry
+    from .trace import Trace
 
 
 class Target(Memory, Protocol):
@@ -34,12 +35,14 @@ class Tracee:
     ``holders`` are the engines that hold it, ``wishes`` how each wants it to go on, ``covered`` the engines whose
     reply tells that it is held (others get a ``stop`` event, with the reason ``announce`` has for them).
     ``request`` is how it was last restarted, ``exits`` whether its PTRACE_EVENT_EXIT is enabled.
+    ``doomed``: it is being killed, and can be held no more.
     ``signal`` is what will be delivered when the signal-delivery-stop ends.
     ``entry`` is the call it is in, ``entries`` what each trace has kept of it.
     """
 
     __slots__ = (
         "announce",
+        "doomed",
         "entries",
         "entry",
         "exits",
@@ -66,6 +69,7 @@ class Tracee:
         self.group_stopped = False
         self.interrupting = False
         self.leaving = False
+        self.doomed = False
         self.exits = False
         self.request = Wish.RUN
         self.signal = 0

@@ -6,13 +6,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from utraced.api import events
-from utraced.model import exact_bytes, text_of
-from utraced.syscalls.abi import Abi, from_audit
-from utraced.syscalls.call import Call
-from utraced.syscalls.memory import Recording
+from utraced.syscalls.abi import AUDIT_ARCH_X86_64, from_audit
 from utraced.syscalls.results import errno_name
-from utraced.syscalls.signature import Signature
 
+from .capture import Entry, Plan, args_text, plan
 from .selection import Selection
 from .stops import SyscallStop
 
@@ -21,20 +18,7 @@ if TYPE_CHECKING:
     from .process import Tracee
 
 EXECS = frozenset({"execve", "execveat"})
-
-
-class Entry:
-    """A call that a trace saw entered: the stop, what was read then, and whether the client knows of it."""
-
-    __slots__ = ("abi", "call", "recording", "signature", "stop", "told")
-
-    def __init__(self, stop: SyscallStop, abi: Abi) -> None:
-        self.stop = stop
-        self.abi = abi
-        self.call: Call | None = None
-        self.signature: Signature | None = None
-        self.recording: Recording | None = None
-        self.told = False
+REMEMBERED = 4096
 
 
 class Trace:
@@ -45,6 +29,7 @@ class Trace:
     """
 
     __slots__ = (
+        "_plans",
         "block",
         "delivered",
         "dropped",
@@ -87,34 +72,37 @@ class Trace:
         self.lost = 0
         self.dropped = 0
         self.untold: dict[Tracee, Entry] = {}
+        self._plans: dict[int | tuple[int, int], Plan | None] = {}
 
     def enter(self, tracee: Tracee, stop: SyscallStop) -> None:
         """Note that ``tracee`` enters a call, and read what its arguments point to."""
-        abi = from_audit(stop.arch, stop.nr)
+        nr = stop.nr
+        key = nr if stop.arch == AUDIT_ARCH_X86_64 else (stop.arch, nr)
+        try:
+            known = self._plans[key]
+        except KeyError:
+            known = self._plan(key, stop)
         if self.waiting:
-            if abi.name_of(stop.nr) not in EXECS:
+            if from_audit(stop.arch, nr).name_of(nr) not in EXECS:
                 return
             self.waiting = False
-        if not self.selection.wants(abi, stop.nr):
+        if known is None:
             return
-        entry = Entry(stop, abi)
-        signature = abi.signature(stop.nr)
-        if signature.choose is not None or signature.reads_entry or signature.reads_return or signature.returns.reads:
-            self._read_entry(tracee, entry, signature)
+        entry = Entry(stop, known)
+        if known.reads:
+            entry.read_entry(tracee.process.target, self.limit)
         tracee.entries[self] = entry
         if self.entries:
             self.untold[tracee] = entry
 
-    def _read_entry(self, tracee: Tracee, entry: Entry, signature: Signature) -> None:
-        stop = entry.stop
-        recording = Recording(tracee.process.target)
-        call = Call(entry.abi, stop.nr, stop.args, limit=self.limit, entered=recording)
-        signature = signature.of(call)
-        for index, kind in signature.reads_entry:
-            kind.read_entry(stop.args[index], call)
-        entry.call = call
-        entry.signature = signature
-        entry.recording = recording
+    def _plan(self, key: int | tuple[int, int], stop: SyscallStop) -> Plan | None:
+        """Work out whether calls of this number are wanted, and what they are."""
+        abi = from_audit(stop.arch, stop.nr)
+        known = plan(abi, stop.nr) if self.selection.wants(abi, stop.nr) else None
+        if len(self._plans) >= REMEMBERED:  # a target may make calls of any number
+            self._plans.clear()
+        self._plans[key] = known
+        return known
 
     def leave(self, tracee: Tracee, stop: SyscallStop) -> events.Syscall | None:
         """Return the event of the call that ``tracee`` returns from, or None where it is not wanted."""
@@ -123,26 +111,15 @@ class Trace:
             return None
         if self.entries:
             self.untold.pop(tracee, None)
-        if self.failed_only and not stop.failed:
+        failed = stop.failed
+        if self.failed_only and not failed:
             return None
-        signature = entry.signature
-        call = entry.call
-        left: Recording | None = None
-        if call is not None and signature is not None:
-            call.result = stop.result
-            call.errno = -stop.result if stop.failed else 0
-            left = Recording(tracee.process.target)
-            call.left = left
-            for index, kind in signature.reads_return:
-                kind.read_return(call.args[index], call)
-            if not stop.failed:
-                signature.returns.read_return(call)
-        event = self._event(tracee, entry, left)
+        if entry.plan.reads:
+            entry.read_return(tracee.process.target, stop)
+        event = self._event(tracee, entry, stop.time_ns)
         event.result = stop.result
-        if stop.failed:
+        if failed:
             event.errno = errno_name(-stop.result)
-        event.time_ns = stop.time_ns
-        event.duration_ns = stop.time_ns - event.start_ns
         return event
 
     def abandon(self, tracee: Tracee, time_ns: int) -> events.Syscall | None:
@@ -153,9 +130,7 @@ class Trace:
         self.untold.pop(tracee, None)
         if self.failed_only:
             return None
-        event = self._event(tracee, entry, None)
-        event.time_ns = time_ns
-        event.duration_ns = max(0, time_ns - event.start_ns)
+        event = self._event(tracee, entry, max(time_ns, entry.stop.time_ns))
         event.unfinished = True
         return event
 
@@ -169,64 +144,39 @@ class Trace:
             yield self._entry_event(other, entry)
 
     def _entry_event(self, tracee: Tracee, entry: Entry) -> events.SyscallEntry:
-        stop = entry.stop
-        a, b, c, d, e, f = stop.args
-        strings, memory = _contents(entry, None)
+        stop, known = entry.stop, entry.plan
+        strings, memory = entry.contents()
         return events.SyscallEntry(
             time_ns=stop.time_ns,
             pid=tracee.process.pid,
             tid=tracee.tid,
             trace=self.id,
-            arch=entry.abi.name,
+            arch=known.abi.name,
             nr=stop.nr,
-            name=entry.abi.name_of(stop.nr),
-            args=(f"{a:#x}", f"{b:#x}", f"{c:#x}", f"{d:#x}", f"{e:#x}", f"{f:#x}"),
+            name=known.name,
+            args=args_text(stop.args),
             pc=f"{stop.pc:#x}",
             sp=f"{stop.sp:#x}",
             strings=strings,
             memory=memory,
         )
 
-    def _event(self, tracee: Tracee, entry: Entry, left: Recording | None) -> events.Syscall:
-        stop = entry.stop
-        a, b, c, d, e, f = stop.args
-        strings, memory = _contents(entry, left) if entry.recording is not None else (None, None)
-        return events.Syscall(
+    def _event(self, tracee: Tracee, entry: Entry, time_ns: int) -> events.Syscall:
+        stop, known = entry.stop, entry.plan
+        event = events.Syscall(
+            time_ns=time_ns,
             pid=tracee.process.pid,
             tid=tracee.tid,
             trace=self.id,
-            arch=entry.abi.name,
+            arch=known.abi.name,
             nr=stop.nr,
-            name=entry.abi.name_of(stop.nr),
-            args=(f"{a:#x}", f"{b:#x}", f"{c:#x}", f"{d:#x}", f"{e:#x}", f"{f:#x}"),
+            name=known.name,
+            args=args_text(stop.args),
             pc=f"{stop.pc:#x}",
             sp=f"{stop.sp:#x}",
             start_ns=stop.time_ns,
-            strings=strings,
-            memory=memory,
+            duration_ns=time_ns - stop.time_ns,
         )
-
-
-def _contents(
-    entry: Entry, left: Recording | None
-) -> tuple[dict[str, events.Text] | None, list[events.Fragment] | None]:
-    """Sort what was read into strings, by argument, and other memory."""
-    recording = entry.recording
-    if recording is None or entry.signature is None:
-        return None, None
-    call = entry.call
-    strings: dict[str, events.Text] = {}
-    memory: list[events.Fragment] = []
-    places = {entry.stop.args[index]: (index, kind) for index, kind in entry.signature.reads_entry if kind.string}
-    for fragments, returned in ((recording.fragments, False), (left.fragments if left is not None else (), True)):
-        for address, data, ended in fragments:
-            place = places.pop(address, None)
-            if place is None or call is None:
-                memory.append(events.Fragment(f"{address:#x}", data + b"\0" if ended else data, returned))
-                continue
-            index, kind = place
-            extent = kind.extent(call)
-            text = text_of(data)
-            truncated = not ended if extent is None else len(data) < extent
-            strings[str(index)] = events.Text(text, exact_bytes(data, text), truncated)
-    return strings or None, memory or None
+        if known.reads:
+            event.strings, event.memory = entry.contents()
+        return event

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from os import sched_yield
 from time import monotonic_ns
 
 import anyio
@@ -20,10 +20,10 @@ POLLS = 40
 
 
 class Pump:
-    """Collects stops until cancelled; ``flush`` is called when there are none left, and when the loop turns.
+    """Collects stops until cancelled; ``flush`` is called when the loop turns, with whether there are none left.
 
-    Sleeping in epoll between stops that come fast costs more than the stops: so it yields the CPU once, which on a
-    shared CPU lets the tracee reach its next stop, then polls a while, which on another CPU sees it come.
+    Sleeping in epoll between stops that come fast costs more than the stops.  So it yields the CPU after each round,
+    which on a shared CPU lets the tracee reach its next stop, and polls a while, which on another CPU sees it come.
     """
 
     def __init__(self, tracer: Tracer, sigchld: int, flush: Callable[[bool], None]) -> None:
@@ -37,33 +37,33 @@ class Pump:
         while True:
             await anyio.wait_readable(self._sigchld)
             drain(self._sigchld)
-            await self._burst()
+            while not self._rounds():
+                self._flush(False)
+                await anyio.lowlevel.checkpoint()
+            self._flush(True)
 
-    async def _burst(self) -> None:
-        """Run rounds until no more stops come."""
+    def _rounds(self) -> bool:
+        """Run rounds for ``BUDGET_NS``; return whether it ended because no more stops came."""
         work = self._tracer.round
-        while True:
-            started = monotonic_ns()
-            while work():
-                self._last_ns = now = monotonic_ns()
-                if now - started > BUDGET_NS:
-                    break
-            else:
-                if not self._wait_briefly():
-                    self._flush(True)
-                    return
-                continue
-            self._flush(False)
-            await anyio.lowlevel.checkpoint()
-
-    def _wait_briefly(self) -> bool:
-        """Wait for the next stop without sleeping; return whether one came."""
-        if monotonic_ns() - self._last_ns > QUICK_NS:
-            return False
-        os.sched_yield()
-        work = self._tracer.round
-        for _ in range(POLLS):
+        now = monotonic_ns()
+        quick = now - self._last_ns < QUICK_NS
+        deadline = now + BUDGET_NS
+        misses = 0
+        while misses < POLLS:
             if work():
-                self._last_ns = monotonic_ns()
+                now = monotonic_ns()
+                if now > deadline:
+                    break
+                quick = now - self._last_ns < QUICK_NS
+                self._last_ns = now
+                misses = 0
+                if quick:
+                    sched_yield()
+            elif quick:
+                if misses == 0:
+                    sched_yield()
+                misses += 1
+            else:
                 return True
-        return False
+        self._last_ns = now
+        return misses > 0

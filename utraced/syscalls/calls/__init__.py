@@ -28,6 +28,22 @@ FAMILIES: tuple[str, ...] = (
     "mapping",
     "polling",
     "ioctl",
+    "exec",
+    "processes",
+    "cloning",
+    "waiting",
+    "signalling",
+    "clocks",
+    "futexes",
+    "scheduling",
+    "limits",
+    "identity",
+    "ptrace",
+    "prctl",
+    "seccomp",
+    "network",
+    "sockopt",
+    "ipc",
 )
 """Modules of this package; of two that sign the same call the later one holds."""
 

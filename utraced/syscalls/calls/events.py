@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..basics import MASK_32, Enum, Fd, Flags, Int, Path, Size, Text, Unsigned, enum_text, flags_text
-from ..call import Call
-from ..kinds import Kind
-from ..signature import Signature
-from ..tables.events import (
+from utraced.syscalls.basics import MASK_32, Enum, Fd, Flags, Int, Path, Size, Text, Unsigned, enum_text, flags_text
+from utraced.syscalls.call import Call
+from utraced.syscalls.kinds import Kind
+from utraced.syscalls.signature import Signature
+from utraced.syscalls.tables.events import (
     EVENTFD_FLAGS,
     FANOTIFY_CLASSES,
     FANOTIFY_FLAGS,
@@ -17,6 +17,7 @@ from ..tables.events import (
     TIMERFD_CLOCKS,
     TIMERFD_FLAGS,
 )
+
 from .opening import OpenFlags
 from .sigset import SigSet
 from .timespec import Itimerspec

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import struct
 
-from ..basics import MASK_32, Enum, Fd, Flags, Hex, Int, Pid, Signal, Struct, enum_text, flags_text
-from ..call import Call
-from ..kinds import Kind
-from ..results import RETURNS_HEX, ReturnsWith
-from ..signals import signal_name
-from ..signature import RETURNS_INT, Returns, Signature
-from ..tables.files import FCNTL_COMMANDS, FD_FLAGS, LOCK_TYPES, NOTIFY_FLAGS, OWNER_TYPES, SEALS, WHENCES
+from utraced.syscalls.basics import MASK_32, Enum, Fd, Flags, Hex, Int, Pid, Signal, Struct, enum_text, flags_text
+from utraced.syscalls.call import Call
+from utraced.syscalls.kinds import Kind
+from utraced.syscalls.results import RETURNS_HEX, ReturnsWith
+from utraced.syscalls.signals import signal_name
+from utraced.syscalls.signature import RETURNS_INT, Returns, Signature
+from utraced.syscalls.tables.files import (
+    FCNTL_COMMANDS,
+    FD_FLAGS,
+    LOCK_TYPES,
+    NOTIFY_FLAGS,
+    OWNER_TYPES,
+    SEALS,
+    WHENCES,
+)
+
 from .opening import OpenFlags, open_flags_text
 
 _OWNER = struct.Struct("<ii")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from ..basics import (
+from utraced.syscalls.basics import (
     MASK_32,
     Address,
     Buffer,
     DirFd,
     Fd,
     Flags,
-
     Mode,
     Path,
     Size,
@@ -19,12 +18,12 @@ from ..basics import (
     count_of,
     flags_text,
 )
-from ..call import Call
-from ..kinds import Kind
-from ..quote import quote_bytes
-from ..results import RETURNS_OCTAL
-from ..signature import Signature
-from ..tables.files import (
+from utraced.syscalls.call import Call
+from utraced.syscalls.kinds import Kind
+from utraced.syscalls.quote import quote_bytes
+from utraced.syscalls.results import RETURNS_OCTAL
+from utraced.syscalls.signature import Signature
+from utraced.syscalls.tables.files import (
     ACCESS_FLAGS,
     AT_FLAGS,
     FACCESSAT_FLAGS,
@@ -33,6 +32,7 @@ from ..tables.files import (
     UMOUNT_FLAGS,
     XATTR_FLAGS,
 )
+
 from .stat import device_text, file_mode_text, is_device
 
 MS_MGC_MSK = 0xFFFF0000
@@ -52,6 +52,17 @@ class Owner(Kind):
         """See ``Kind.render``."""
         value &= MASK_32
         return "-1" if value == MASK_32 else str(value)
+
+
+class OldOwner(Kind):
+    """The same in 16 bits, as i386's first calls have it."""
+
+    __slots__ = ()
+
+    def render(self, value: int, call: Call) -> str:
+        """See ``Kind.render``."""
+        value &= 0xFFFF
+        return "-1" if value == 0xFFFF else str(value)
 
 
 class NodeMode(Kind):
@@ -167,6 +178,7 @@ _TEXT = Text()
 _SIZE = Size()
 _MODE = Mode()
 _OWNER = Owner()
+_OLD_OWNER = OldOwner()
 _ACCESS = Flags(ACCESS_FLAGS, "?_OK")
 _AT = Flags(AT_FLAGS, "AT_???")
 _UNSIGNED = Unsigned()
@@ -247,4 +259,10 @@ SIGNATURES = {
     "removexattr": Signature(_PATH, _TEXT),
     "lremovexattr": Signature(_PATH, _TEXT),
     "fremovexattr": Signature(_FD, _TEXT),
+}
+
+I386_SIGNATURES = {
+    "chown": Signature(_PATH, _OLD_OWNER, _OLD_OWNER),
+    "lchown": Signature(_PATH, _OLD_OWNER, _OLD_OWNER),
+    "fchown": Signature(_FD, _OLD_OWNER, _OLD_OWNER),
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..basics import (
+from utraced.syscalls.basics import (
+    MASK_32,
     Buffer,
     Enum,
     Fd,
@@ -17,10 +18,10 @@ from ..basics import (
     address_text,
     signed_64,
 )
-from ..call import Call
-from ..kinds import Kind
-from ..signature import Signature
-from ..tables.files import (
+from utraced.syscalls.call import Call
+from utraced.syscalls.kinds import Kind
+from utraced.syscalls.signature import Signature
+from utraced.syscalls.tables.files import (
     ADVICES,
     FALLOCATE_MODES,
     FLOCK_OPERATIONS,
@@ -29,6 +30,7 @@ from ..tables.files import (
     SPLICE_FLAGS,
     WHENCES,
 )
+
 from .iovec import Iovecs
 from .places import At, Length, Offset
 from .sigset import SigSet
@@ -42,6 +44,16 @@ class SignedLong(Kind):
     def render(self, value: int, call: Call) -> str:
         """See ``Kind.render``."""
         return str(signed_64(value))
+
+
+class SplitOffset(Kind):
+    """The offset of _llseek, its upper half in the argument before the lower one."""
+
+    __slots__ = ()
+
+    def render(self, value: int, call: Call) -> str:
+        """See ``Kind.render``."""
+        return str(signed_64((value & MASK_32) << 32 | call.args[2] & MASK_32))
 
 
 class MovedOffset(Kind):
@@ -113,9 +125,7 @@ SIGNATURES = {
     "syncfs": Signature(_FD),
     "truncate": Signature(Path(), _COUNT),
     "ftruncate": Signature(_FD, _COUNT),
-    "fallocate": Signature(
-        _FD, Flags(FALLOCATE_MODES, "FALLOC_FL_???"), Offset(2), Offset(3)
-    ),
+    "fallocate": Signature(_FD, Flags(FALLOCATE_MODES, "FALLOC_FL_???"), Offset(2), Offset(3)),
     "fadvise64": Signature(_FD, Offset(1), Length(2), Enum(ADVICES, "POSIX_FADV_???")),
     "readahead": Signature(_FD, Offset(1), _SIZE),
     "sendfile": Signature(_FD, _FD, MovedOffset(0), _SIZE),
@@ -130,7 +140,7 @@ SIGNATURES = {
 }
 
 I386_SIGNATURES = {
-    "_llseek": Signature(_FD, Long(), UnsignedLong(), Pointer(SignedLong(), 8, out=True), _WHENCE),
+    "_llseek": Signature(_FD, SplitOffset(), At(3, Pointer(SignedLong(), 8, out=True)), At(4, _WHENCE)),
     "truncate64": Signature(Path(), Length(1)),
     "ftruncate64": Signature(_FD, Length(1)),
     "fallocate": Signature(_FD, Flags(FALLOCATE_MODES, "FALLOC_FL_???"), Offset(2), At(4, Offset(4))),

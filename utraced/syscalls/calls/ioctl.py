@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from ..basics import (
+from utraced.syscalls.basics import (
     MASK_32,
     Address,
     Array,
@@ -25,10 +25,10 @@ from ..basics import (
     flags_text,
     hex_text,
 )
-from ..call import Call
-from ..kinds import Kind
-from ..signature import Signature
-from ..tables.ioctl import (
+from utraced.syscalls.call import Call
+from utraced.syscalls.kinds import Kind
+from utraced.syscalls.signature import Signature
+from utraced.syscalls.tables.ioctl import (
     BARE,
     COMMANDS,
     COUNTING,
@@ -40,6 +40,7 @@ from ..tables.ioctl import (
     POINTING,
     XFLAGS,
 )
+
 from .terminal import TERMIO, TERMIOS, TERMIOS2, Termios, Winsize
 
 _DIRECTIONS: Table = ((2, "_IOC_READ"), (1, "_IOC_WRITE"))

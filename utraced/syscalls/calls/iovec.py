@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from ..basics import Count, address_text, buffer_text, count_of
-from ..call import Call
-from ..kinds import Kind
+from utraced.syscalls.basics import Count, address_text, buffer_text, count_of
+from utraced.syscalls.call import Call
+from utraced.syscalls.kinds import Kind
 
 _UNPACK_32 = struct.Struct("<II").iter_unpack
 _UNPACK_64 = struct.Struct("<QQ").iter_unpack

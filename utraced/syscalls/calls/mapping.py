@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..basics import (
+from utraced.syscalls.basics import (
     MASK_32,
     Address,
     Array,
@@ -16,12 +16,12 @@ from ..basics import (
     flags_text,
     hex_text,
 )
-from ..call import Call
-from ..kinds import Kind
-from ..results import RETURNS_ADDRESS, RETURNS_HEX, ReturnsWith
-from ..signature import RETURNS_INT, Signature
-from ..tables.files import SECRET_FLAGS
-from ..tables.mapping import (
+from utraced.syscalls.call import Call
+from utraced.syscalls.kinds import Kind
+from utraced.syscalls.results import RETURNS_ADDRESS, RETURNS_HEX, ReturnsWith
+from utraced.syscalls.signature import RETURNS_INT, Signature
+from utraced.syscalls.tables.files import SECRET_FLAGS
+from utraced.syscalls.tables.mapping import (
     MADVICES,
     MAP_FLAGS,
     MAP_TYPES,
@@ -33,6 +33,8 @@ from ..tables.mapping import (
     MSYNC_FLAGS,
     PROTECTIONS,
 )
+
+from .places import Packed
 
 MAP_TYPE = 0xF
 HUGE_SHIFT = 26
@@ -132,4 +134,8 @@ SIGNATURES = {
     "brk": Signature(_ADDRESS, returns=RETURNS_ADDRESS),
     "membarrier": Signature(choose=_membarrier),
     "memfd_secret": Signature(Flags(SECRET_FLAGS)),
+}
+
+I386_SIGNATURES = {
+    "mmap": Signature(Packed(_ADDRESS, _SIZE, _PROTECTION, MapFlags(), _FD, Hex()), returns=RETURNS_ADDRESS),
 }

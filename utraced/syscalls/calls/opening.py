@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import struct
 
-from ..basics import DirFd, Fd, Flags, Int, Mode, Path, Struct, Unsigned, UnsignedLong, address_text, enum_text, flags_text
-from ..basics import Array
-from ..call import Call
-from ..kinds import Kind
-from ..quote import escape_bytes
-from ..signature import Signature
-from ..tables.files import ACCESS_MODES, CLOSE_RANGE_FLAGS, OPEN_FLAGS, RESOLVE_FLAGS
+from utraced.syscalls.basics import (
+    Array,
+    DirFd,
+    Fd,
+    Flags,
+    Int,
+    Mode,
+    Path,
+    Struct,
+    Unsigned,
+    UnsignedLong,
+    address_text,
+    enum_text,
+    flags_text,
+)
+from utraced.syscalls.call import Call
+from utraced.syscalls.kinds import Kind
+from utraced.syscalls.signature import Signature
+from utraced.syscalls.tables.files import ACCESS_MODES, CLOSE_RANGE_FLAGS, OPEN_FLAGS, RESOLVE_FLAGS
 
 O_ACCMODE = 3
 O_CREAT = 0o100

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from ..basics import MASK_32, signed_64
-from ..call import Call
-from ..kinds import Kind
+from utraced.syscalls.basics import MASK_32, address_text, signed_64
+from utraced.syscalls.call import Call
+from utraced.syscalls.kinds import Kind
 
 
 class At(Kind):
@@ -28,6 +28,27 @@ class At(Kind):
     def render(self, value: int, call: Call) -> str:
         """See ``Kind.render``."""
         return self.kind.render(call.args[self.index], call)
+
+
+class Packed(Kind):
+    """All arguments of a call that takes them as an array of longs behind one pointer, as i386's first mmap."""
+
+    __slots__ = ("kinds",)
+    reads = True
+
+    def __init__(self, *kinds: Kind) -> None:
+        super().__init__()
+        self.kinds = kinds
+
+    def render(self, value: int, call: Call) -> str:
+        """See ``Kind.render``; the kinds cannot look at other arguments."""
+        word = call.abi.word
+        size = word * len(self.kinds)
+        data = call.entered.read(value, size) if value else b""
+        if len(data) < size:
+            return address_text(value)
+        values = [int.from_bytes(data[start : start + word], "little") for start in range(0, size, word)]
+        return ", ".join([kind.render(item, call) for kind, item in zip(self.kinds, values, strict=True)])
 
 
 class Offset(Kind):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from ..basics import (
+from utraced.syscalls.basics import (
     MASK_32,
     Address,
     Array,
@@ -20,11 +20,12 @@ from ..basics import (
     flags_text,
     signed_32,
 )
-from ..call import Call
-from ..kinds import Kind
-from ..results import ReturnsWith
-from ..signature import Signature
-from ..tables.events import EPOLL_EVENTS, EPOLL_FLAGS, EPOLL_OPERATIONS, POLL_EVENTS
+from utraced.syscalls.call import Call
+from utraced.syscalls.kinds import Kind
+from utraced.syscalls.results import ReturnsWith
+from utraced.syscalls.signature import Signature
+from utraced.syscalls.tables.events import EPOLL_EVENTS, EPOLL_FLAGS, EPOLL_OPERATIONS, POLL_EVENTS
+
 from .sigset import SigSet
 from .timespec import TIMESPEC, TIMEVAL, Timespec
 
@@ -76,7 +77,7 @@ def found_text(call: Call) -> str | None:
     address = call.args[0]
     count = min(call.args[1] & MASK_32, FDS_MAX)
     data = call.left.read(address, count * _POLLFD.size)
-    texts = []
+    texts: list[str] = []
     whole = len(data) // _POLLFD.size
     for fd, _, found in _POLLFD.iter_unpack(data[: whole * _POLLFD.size]):
         if not found:
@@ -222,12 +223,8 @@ SIGNATURES = {
     "ppoll_time64": Signature(PollFds(), _UNSIGNED, _WIDE, SigSet(4), _SIZE, returns=_ppoll_note(_WIDE)),
     "select": Signature(_INT, _FD_SET, _FD_SET, _FD_SET, TIMEVAL, returns=_select_note(TIMEVAL)),
     "_newselect": Signature(_INT, _FD_SET, _FD_SET, _FD_SET, TIMEVAL, returns=_select_note(TIMEVAL)),
-    "pselect6": Signature(
-        _INT, _FD_SET, _FD_SET, _FD_SET, TIMESPEC, SelectSigMask(), returns=_select_note(TIMESPEC)
-    ),
-    "pselect6_time64": Signature(
-        _INT, _FD_SET, _FD_SET, _FD_SET, _WIDE, SelectSigMask(), returns=_select_note(_WIDE)
-    ),
+    "pselect6": Signature(_INT, _FD_SET, _FD_SET, _FD_SET, TIMESPEC, SelectSigMask(), returns=_select_note(TIMESPEC)),
+    "pselect6_time64": Signature(_INT, _FD_SET, _FD_SET, _FD_SET, _WIDE, SelectSigMask(), returns=_select_note(_WIDE)),
     "epoll_create": Signature(_INT),
     "epoll_create1": Signature(Flags(EPOLL_FLAGS, "EPOLL_???")),
     "epoll_ctl": Signature(choose=_ctl),
@@ -235,3 +232,5 @@ SIGNATURES = {
     "epoll_pwait": Signature(_FD, _EVENTS, _INT, _INT, SigSet(5), _SIZE),
     "epoll_pwait2": Signature(_FD, _EVENTS, _INT, _WIDE, SigSet(5), _SIZE),
 }
+
+I386_SIGNATURES = {"select": Signature(_ADDRESS)}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..basics import Struct, address_text
-from ..call import Call
-from ..signals import signal_name
+from utraced.syscalls.basics import Struct, address_text
+from utraced.syscalls.call import Call
+from utraced.syscalls.signals import signal_name
 
 SIGNALS = 64
 MANY = SIGNALS * 2 // 3

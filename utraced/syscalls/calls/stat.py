@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 
-from ..basics import DirFd, Fd, Flags, Path, Struct, Unsigned, enum_text, flags_text, hex_text
-from ..call import Call
-from ..kinds import Kind
-from ..signature import Signature
-from ..tables.files import AT_FLAGS, FILE_TYPES, MAGICS, STATFS_FLAGS, STATX_ATTRIBUTES, STATX_MASKS
+from utraced.syscalls.basics import DirFd, Fd, Flags, Path, Struct, Unsigned, enum_text, flags_text, hex_text
+from utraced.syscalls.call import Call
+from utraced.syscalls.kinds import Kind
+from utraced.syscalls.signature import Signature
+from utraced.syscalls.tables.files import AT_FLAGS, FILE_TYPES, MAGICS, STATFS_FLAGS, STATX_ATTRIBUTES, STATX_MASKS
 
 S_IFMT = 0o170000
 S_IFCHR = 0o020000
@@ -16,7 +16,7 @@ S_IFBLK = 0o060000
 ST_VALID = 0x20
 STATX_SIZE = 0x200
 _SPECIAL = ((0o4000, "S_ISUID"), (0o2000, "S_ISGID"), (0o1000, "S_ISVTX"))
-_TYPES = dict(FILE_TYPES)
+_TYPES = {0: "", **dict(FILE_TYPES)}
 _SYNC_TYPES = (
     (0, "AT_STATX_SYNC_AS_STAT"),
     (0x2000, "AT_STATX_FORCE_SYNC"),
@@ -32,12 +32,13 @@ def octal_text(mode: int) -> str:
 
 
 def file_mode_text(mode: int) -> str:
-    """Return a file's type and permissions; a type that is none stays in the octal number."""
-    name = _TYPES.get(mode & S_IFMT)
-    names = [] if name is None else [name]
+    """Return a file's type and permissions; in octal alone where the type is not known."""
+    kind = mode & S_IFMT
+    if kind not in _TYPES:
+        return octal_text(mode)
+    names = [_TYPES[kind]] if kind else []
     names += [text for bit, text in _SPECIAL if mode & bit]
-    shown = 0o7000 if name is None else S_IFMT | 0o7000
-    return "|".join([*names, octal_text(mode & ~shown)])
+    return "|".join([*names, octal_text(mode & ~(S_IFMT | 0o7000))])
 
 
 def device_text(device: int) -> str:
@@ -155,9 +156,7 @@ SIGNATURES = {
     "lstat64": Signature(_PATH, _STAT_64),
     "fstat64": Signature(_FD, _STAT_64),
     "fstatat64": Signature(_DIR, _PATH, _STAT_64, _AT),
-    "statx": Signature(
-        _DIR, _PATH, StatxFlags(), Flags(STATX_MASKS, "STATX_???"), Statx(Statx.layout.size, out=True)
-    ),
+    "statx": Signature(_DIR, _PATH, StatxFlags(), Flags(STATX_MASKS, "STATX_???"), Statx(Statx.layout.size, out=True)),
     "statfs": Signature(_PATH, _STATFS),
     "fstatfs": Signature(_FD, _STATFS),
     "statfs64": Signature(_PATH, Unsigned(), _STATFS_64),

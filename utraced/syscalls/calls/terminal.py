@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from ..basics import Struct, Table, enum_text, flags_text
-from ..call import Call
-from ..tables.ioctl import (
+from utraced.syscalls.basics import Struct, Table, enum_text, flags_text
+from utraced.syscalls.call import Call
+from utraced.syscalls.tables.ioctl import (
     BACKSPACE_DELAYS,
     CHARACTER_SIZES,
     CONTROL_FLAGS,

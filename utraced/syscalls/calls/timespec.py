@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 
-from ..basics import Struct
-from ..call import Call
+from utraced.syscalls.basics import Struct
+from utraced.syscalls.call import Call
 
 _UNPACK_32 = struct.Struct("<iI").unpack
 _UNPACK_64 = struct.Struct("<qQ").unpack

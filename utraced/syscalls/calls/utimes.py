@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 import time
 
-from ..basics import DirFd, Flags, Path, Struct
-from ..call import Call
-from ..signature import Signature
-from ..tables.files import AT_FLAGS
+from utraced.syscalls.basics import DirFd, Flags, Path, Struct
+from utraced.syscalls.call import Call
+from utraced.syscalls.signature import Signature
+from utraced.syscalls.tables.files import AT_FLAGS
+
 from .timespec import split_time, time_size
 
 UTIME_NOW = (1 << 30) - 1
@@ -44,9 +45,7 @@ class Utimbuf(Struct):
     def text(self, data: bytes, call: Call) -> str:
         """See ``Struct.text``."""
         access, modification = struct.unpack("<ii" if len(data) == 8 else "<qq", data)
-        return (
-            f"{{actime={access}{date_comment(access)}, modtime={modification}{date_comment(modification)}}}"
-        )
+        return f"{{actime={access}{date_comment(access)}, modtime={modification}{date_comment(modification)}}}"
 
 
 class TimePair(Struct):

@@ -1,0 +1,1 @@
+"""What tracing costs: ``python -m benchmarks`` prints ratios from one interleaved run."""

@@ -1,0 +1,80 @@
+"""``python -m benchmarks [SUBJECT]…``: measure, and print a table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from benchmarks import table
+from benchmarks.attaching import time_of_attaching
+from benchmarks.fairness import fairness
+from benchmarks.flood import compile_flood
+from benchmarks.placing import PLACINGS
+from benchmarks.rounds import Row
+from benchmarks.starting import cost_of_starting
+from benchmarks.stops import Setting, cost_of_stops
+
+SUBJECTS = ("stops", "attaching", "fairness", "starting")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmarks and print their table; return the exit status."""
+    options = _options(argv)
+    for program in ("gcc", "strace"):
+        if shutil.which(program) is None:
+            print(f"benchmarks: {program} is needed: apt install {program}", file=sys.stderr)
+            return 1
+    if options.first:
+        os.setpriority(os.PRIO_PROCESS, 0, -20)
+    print(f"Linux {platform.release()}, Python {platform.python_version()}, {options.rounds} interleaved rounds")
+    print(table.HEAD)
+    with tempfile.TemporaryDirectory(prefix="utraced-benchmarks-") as name:
+        folder = Path(name)
+        for measure in _subjects(options, compile_flood(folder), folder):
+            print("\n".join(table.lines(measure())), flush=True)
+    return 0
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What tracing costs, next to strace.")
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; default: all")
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default: %(default)s)")
+    parser.add_argument("--calls", type=int, default=20_000, help="calls of a flood (default: %(default)s)")
+    parser.add_argument("--tracees", type=int, nargs="+", default=[1, 8], help="busy threads (default: 1 8)")
+    parser.add_argument("--placing", nargs="+", choices=PLACINGS, default=list(PLACINGS), help="default: both")
+    parser.add_argument("--threads", type=int, default=1000, help="threads to attach (default: %(default)s)")
+    parser.add_argument("--milliseconds", type=int, default=1000, help="of fairness (default: %(default)s)")
+    parser.add_argument("--first", action="store_true", help="run before all others (as root), on a busy machine")
+    options = parser.parse_args(argv)
+    unknown = set(options.subjects) - set(SUBJECTS)
+    if unknown:
+        parser.error(f"no subject {', '.join(sorted(unknown))}: choose from {', '.join(SUBJECTS)}")
+    return options
+
+
+def _subjects(options: argparse.Namespace, flood: Path, folder: Path) -> Iterator[Callable[[], list[Row]]]:
+    """Yield what the options ask to measure, each as a function."""
+    wanted = options.subjects or SUBJECTS
+    rounds = options.rounds
+    if "stops" in wanted:
+        for placing in options.placing:
+            for tracees in options.tracees:
+                setting = Setting(tracees, placing, options.calls)
+                yield partial(cost_of_stops, flood, folder, setting, rounds=rounds)
+    if "attaching" in wanted:
+        yield partial(time_of_attaching, flood, threads=options.threads, rounds=rounds)
+    if "fairness" in wanted:
+        yield partial(fairness, flood, folder, milliseconds=options.milliseconds, rounds=rounds)
+    if "starting" in wanted:
+        yield partial(cost_of_starting, folder, rounds=rounds)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

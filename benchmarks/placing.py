@@ -1,0 +1,27 @@
+"""Where the programs run: all on one CPU, or where the scheduler puts them.
+
+Waking a process on another CPU costs several times what a stop costs, so the scheduler's choice decides more than any
+tracer does: figures are comparable only from programs pinned alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Literal
+
+Placing = Literal["pinned", "free"]
+PLACINGS: tuple[Placing, ...] = ("pinned", "free")
+
+
+@contextlib.contextmanager
+def placed(placing: Placing) -> Iterator[None]:
+    """Run what is started within, and this process, as ``placing`` says; children inherit it (sched_setaffinity(2))."""
+    before = os.sched_getaffinity(0)
+    if placing == "pinned":
+        os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
