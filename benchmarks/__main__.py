@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import platform
 import shutil
 import sys
@@ -16,7 +15,7 @@ from benchmarks import table
 from benchmarks.attaching import time_of_attaching
 from benchmarks.fairness import fairness
 from benchmarks.flood import compile_flood
-from benchmarks.placing import PLACINGS
+from benchmarks.placing import PLACINGS, run_first
 from benchmarks.rounds import Row
 from benchmarks.starting import cost_of_starting
 from benchmarks.stops import Setting, cost_of_stops
@@ -32,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"benchmarks: {program} is needed: apt install {program}", file=sys.stderr)
             return 1
     if options.first:
-        os.setpriority(os.PRIO_PROCESS, 0, -20)
+        run_first()
     print(f"Linux {platform.release()}, Python {platform.python_version()}, {options.rounds} interleaved rounds")
     print(table.HEAD)
     with tempfile.TemporaryDirectory(prefix="utraced-benchmarks-") as name:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 Placing = Literal["pinned", "free"]
@@ -25,3 +26,21 @@ def placed(placing: Placing) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def run_first() -> None:
+    """Run before everything else on the machine, with all that is started from here; needs root."""
+    os.setpriority(os.PRIO_PROCESS, 0, -20)
+    share_priority(os.getpid())
+
+
+def share_priority(pid: int) -> None:
+    """Give the session of process ``pid`` our own priority.
+
+    A worker has a session of its own, which the kernel weighs as a whole against all others, whatever the niceness of
+    its processes (sched(7), "The autogroup feature").
+    """
+    priority = os.getpriority(os.PRIO_PROCESS, 0)
+    if priority < 0:
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"/proc/{pid}/autogroup").write_text(str(priority))

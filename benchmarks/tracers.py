@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from benchmarks.placing import share_priority
 from utracectl.client import Client
 from utracectl.connect import start_worker
 from utraced.api.trace import Start
@@ -48,6 +49,8 @@ def discard(pid: int, folder: Path) -> Iterator[Callable[[], None]]:
 def worker() -> Iterator[Client]:
     """Start a worker; when it is left, it has ended."""
     link = start_worker()
+    if link.worker is not None:
+        share_priority(link.worker)
     try:
         with Client(link.socket, worker=link.worker) as client:
             yield client
@@ -75,6 +78,8 @@ def _program(command: list[str], pid: int) -> Iterator[Callable[[], None]]:
                 assert process.stderr is not None
                 raise RuntimeError(f"{command[0]} ended: {process.stderr.read().decode().strip()}")
             time.sleep(0.01)
+        for tracer in set(tracer_pids(pid)):
+            share_priority(tracer)
         yield lambda: _finish(process)
     finally:
         process.kill()

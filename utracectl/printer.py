@@ -331,7 +331,15 @@ def call_of(event: Syscall | SyscallEntry, limit: int) -> Call:
         if event.errno is not None and result is not None:
             errno = -result
     return Call(
-        ABIS[event.arch], event.nr, tuple(args), limit=limit, entered=entered, left=left, result=result, errno=errno
+        ABIS[event.arch],
+        event.nr,
+        tuple(args),
+        limit=limit,
+        entered=entered,
+        left=left,
+        result=result,
+        errno=errno,
+        sp=int(event.sp, 16),
     )
 
 

@@ -10,11 +10,13 @@ _UNFINISHED = " <unfinished ...>"
 _RESUMED = re.compile(r"^<\.\.\. \w+ resumed>")
 _WITH_PIDS = re.compile(
     r"^(v?fork|clone3?|get[pt]id|getp?p?gr?p?id|set_tid_address|wait4|waitpid|waitid|t?g?kill|[gs]etp?gid|[gs]etsid|prlimit64"
-    r"|rt_sigqueueinfo|sched_\w+|(recv|send)msg|getsockopt|--- |\+\+\+ superseded)"
+    r"|rt_sig(queueinfo|return|timedwait)|sched_\w+|(recv|send)msg|getsockopt|--- |\+\+\+ superseded)"
 )
 _VARIABLE: Sequence[tuple[re.Pattern[str], str]] = (
     (re.compile(r"^(execve\([^,]*, \[.*\], )0x[0-9a-f]+ (/\* \d+ vars? \*/)"), r"\1ENV \2"),
-    (re.compile(r"\bs?i?_?([us]time)=\d+"), r"\1=TIME"),
+    (re.compile(r"\bsi_([us]time)=\d+( /\* [^*]*\*/)?"), r"\1=TIME"),
+    (re.compile(r"^(getppid\(\) = )\d+$"), r"\1PARENT"),
+    (re.compile(r"(left \{tv_sec=)[^}]*"), r"\1TIME"),
     (re.compile(r"\b(ru_[us]time)=\{[^}]*\}"), r"\1=TIME"),
     (re.compile(r"^(getrandom\()(\"[^\"]*\"|\[?[^,]*)"), r"\1BYTES"),
     (re.compile(r"htons\((?!9\))\d+\)"), "htons(PORT)"),

@@ -44,12 +44,5 @@ int main(void)
         _exit(6);
     }
     waitid(P_ALL, 0, &info, WEXITED);
-    child = fork();
-    if (child == 0) {
-        pause();
-        _exit(7);
-    }
-    kill(child, SIGTERM);
-    wait(&status);
     return 4;
 }

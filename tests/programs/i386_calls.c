@@ -9,6 +9,8 @@ static int call(int number, int first, int second, int third)
 static const char path[] = "some file", data[] = "thirty-two bits", self[] = "/proc/self/exe";
 static char area[512];
 
+static void handle(int number) {}
+
 void _start(void)
 {
     int fd = call(5, (int)path, 0102, 0644); /* open */
@@ -29,6 +31,12 @@ void _start(void)
     call(42, (int)area, 0, 0); /* pipe */
     int mask[2] = {0x200, 0};
     __asm__ volatile("int $0x80" : : "a"(175), "b"(0), "c"(mask), "d"(0), "S"(8) : "memory"); /* rt_sigprocmask */
+    struct { void *handler; unsigned flags; void *restorer; unsigned mask[2]; } action = {handle, 0, 0, {0x4000, 2}};
+    __asm__ volatile("int $0x80" : : "a"(174), "b"(10), "c"(&action), "d"(0), "S"(8) : "memory"); /* rt_sigaction */
+    action.flags = 4; /* SA_SIGINFO */
+    __asm__ volatile("int $0x80" : : "a"(174), "b"(12), "c"(&action), "d"(0), "S"(8) : "memory");
+    call(37, call(20, 0, 0, 0), 10, 0); /* kill, which sigreturn follows */
+    call(37, call(20, 0, 0, 0), 12, 0); /* kill, which rt_sigreturn follows */
     call(12, (int)"/nowhere", 0, 0); /* chdir */
     int arguments[6] = {0, 8192, 3, 0x22, -1, 0};
     call(90, (int)arguments, 0, 0); /* old mmap */
@@ -38,6 +46,7 @@ void _start(void)
     call(7, pid, (int)area, 0); /* waitpid */
     call(270, 1, 1, 0); /* tgkill */
     call(54, 0, 0x5401, (int)area); /* ioctl TCGETS */
-    call(140, 0, 0, 0); /* _llseek */
+    long long offset;
+    __asm__ volatile("int $0x80" : : "a"(140), "b"(0), "c"(0), "d"(0), "S"(&offset), "D"(9) : "memory"); /* _llseek */
     call(252, 6, 0, 0); /* exit_group */
 }

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from utraced.errors import DeniedReason, NoSuchProcess, PermissionDenied, TimedOut
-from utraced.model import Hex, Pid, Value
+from utraced.model import Hex, Index, Pid, Value
 from utraced.rpc.method import Method, TargetMethod
 
 State = Literal[
@@ -185,7 +185,7 @@ class Mapped(Value, frozen=True):
     """
 
     maps: tuple[Map, ...] | None = None
-    fd: int | None = None
+    fd: Index | None = None
     size: int | None = None
     count: int | None = None
     next: Hex | None = None

@@ -68,10 +68,7 @@ def set_events(params: api.SetEvents, context: Context) -> Empty:
 def set_syscalls(params: api.SetSyscalls, context: Context) -> Empty:
     """Choose the system calls an engine is told of."""
     engine = context.session.engine(params.engine)
-    entry = engine.entry.copy()
-    calls.change(entry, params.entry)
-    calls.change(engine.exit, params.exit)
-    engine.entry = entry
+    engine.entry, engine.exit = calls.changed(engine.entry, params.entry), calls.changed(engine.exit, params.exit)
     control.refresh(context.tracer.core, engine.process)
     return Empty()
 

@@ -15,6 +15,7 @@ from utraced.tracing.actions import (
     Interrupt,
     Listen,
     Restart,
+    Retire,
     SetOptions,
     Tell,
     Wish,
@@ -63,6 +64,7 @@ class Tracer:
                 ptrace.PTRACE_SETOPTIONS, action.tid, 0, ptrace.options(exits=action.exits)
             ),
             Detach: self._detach,
+            Retire: lambda action: action.engine.owner.retire(action.engine),
             Complete: lambda action: self._completed(action.waiter),
             Forget: self._forget,
         }

@@ -15,10 +15,11 @@ class Call:
 
     ``args`` are the six raw registers (unsigned, as wide as the ABI's registers).  ``result`` is the signed raw return
     value, or None while the call runs; ``errno`` is 0, or the positive error number (the kernel's internal 512-530
-    included).  ``limit`` is strace's ``-s``.  ``entered`` and ``left`` are the target's memory at entry and at return.
+    included).  ``limit`` is strace's ``-s``.  ``sp`` is the stack pointer at entry,
+    where known.  ``entered`` and ``left`` are the target's memory at entry and at return.
     """
 
-    __slots__ = ("abi", "args", "entered", "errno", "left", "limit", "nr", "result")
+    __slots__ = ("abi", "args", "entered", "errno", "left", "limit", "nr", "result", "sp")
 
     def __init__(  # noqa: PLR0913 - the parts of a call
         self,
@@ -31,6 +32,7 @@ class Call:
         left: Memory = NOTHING,
         result: int | None = None,
         errno: int = 0,
+        sp: int = 0,
     ) -> None:
         self.abi = abi
         self.nr = nr
@@ -40,3 +42,5 @@ class Call:
         self.left = left
         self.result = result
         self.errno = errno
+        self.sp = sp
+        self.sp = sp

@@ -13,7 +13,7 @@ from msgspec import Struct
 from utraced.api.events import Event
 
 if TYPE_CHECKING:
-    from .engine import Owner
+    from .engine import Engine, Owner
     from .waiting import Waiter
 
 
@@ -67,6 +67,12 @@ class Tell(Struct, frozen=True):
     event: Event
 
 
+class Retire(Struct, frozen=True):
+    """Tell an engine's owner that it has ended, after its last event."""
+
+    engine: Engine
+
+
 class Complete(Struct, frozen=True):
     """Tell a waiting request that what it waits for has come."""
 
@@ -79,4 +85,4 @@ class Forget(Struct, frozen=True):
     pid: int
 
 
-Action = Restart | Listen | Interrupt | SetOptions | Detach | Tell | Complete | Forget
+Action = Restart | Listen | Interrupt | SetOptions | Detach | Tell | Retire | Complete | Forget

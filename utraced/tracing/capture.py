@@ -53,7 +53,7 @@ class Entry:
     def read_entry(self, memory: Memory, limit: int) -> None:
         """Read what the arguments point to at entry; ``limit`` is the number of bytes kept of a string."""
         self.recording = recording = Recording(memory)
-        self.call = call = Call(self.plan.abi, self.stop.nr, self.stop.args, limit=limit, entered=recording)
+        self.call = call = Call(self.plan.abi, self.stop.nr, self.stop.args, limit=limit, entered=recording, sp=self.stop.sp)
 
         def read() -> None:
             self.signature = self.plan.signature.of(call)

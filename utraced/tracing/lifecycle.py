@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 from utraced.api import events
 from utraced.model import Status
 
-from .actions import Detach, Tell
+from .actions import Detach, Retire, Tell
 from .engine import Engine
 from .process import Process, Tracee
 from .stops import AnyStop, CloneStop, Death, EventStop, ExecStop, SignalStop
@@ -252,4 +252,4 @@ def end(
         core.traces.discard(trace)
         event.trace = trace.id
     core.actions.append(Tell(engine.owner, event))
-    engine.owner.retire(engine)
+    core.actions.append(Retire(engine))

@@ -1,61 +1,60 @@
-"""Which system calls are wanted: a set of names with a master switch, answered per ABI by number."""
+"""Which system calls an engine or trace wants: a set that can be added to and taken from, with a master switch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from utraced.syscalls.abi import Abi
+from utraced.syscalls.filter import ALL, select
+from utraced.syscalls.filter import Selection as Calls
 
-_REMEMBERED = 4096
+Words = Iterable[str | int]
 
 
 class Selection:
     """A filter of system calls; at first enabled, all.
 
-    ``names`` is None for all.  Numbers given by the client are kept as names where the ABI knows them, as numbers
-    where not, so that a set means the same call in every ABI.
+    ``calls`` is the set, ``enabled`` the switch, which keeps it.  Words are what ``filter.select`` takes: names,
+    numbers and classes; every method that takes them raises UnknownCall before it changes anything.
     """
 
-    __slots__ = ("_wanted", "enabled", "names", "numbers")
+    __slots__ = ("calls", "enabled")
 
-    def __init__(self, names: Iterable[str] | None = None, numbers: Iterable[int] = ()) -> None:
+    def __init__(self, words: Words = (ALL,)) -> None:
         self.enabled = True
-        self.names: frozenset[str] | None = None if names is None else frozenset(names)
-        self.numbers = frozenset(numbers)
-        self._wanted: dict[tuple[str, int], bool] = {}
+        self.calls = select(words)
 
     def wants(self, abi: Abi, nr: int) -> bool:
         """Tell whether call ``nr`` of ``abi`` is wanted."""
-        if self.names is None:
-            return self.enabled
-        if not self.enabled:
-            return False
-        wanted = self._wanted.get((abi.name, nr))
-        if wanted is None:
-            wanted = abi.name_of(nr) in self.names or nr in self.numbers
-            if len(self._wanted) >= _REMEMBERED:  # a target may make calls of any number
-                self._wanted.clear()
-            self._wanted[abi.name, nr] = wanted
-        return wanted
+        return self.enabled and self.calls.has(abi, nr)
 
-    def choose(self, names: Iterable[str] | None, numbers: Iterable[int] = ()) -> None:
-        """Replace the set; None is all."""
-        self.names = None if names is None else frozenset(names)
-        self.numbers = frozenset(numbers)
-        self._wanted.clear()
+    def choose(self, words: Words) -> None:
+        """Replace the set."""
+        self.calls = select(words)
 
-    def add(self, names: Iterable[str], numbers: Iterable[int] = ()) -> None:
+    def add(self, words: Words) -> None:
         """Add to the set."""
-        if self.names is not None:
-            self.choose(self.names | frozenset(names), self.numbers | frozenset(numbers))
+        self.calls = ~_without(~self.calls, select(words))
 
-    def remove(self, names: Iterable[str], numbers: Iterable[int], everything: frozenset[str]) -> None:
-        """Take out of the set, of which ``everything`` is the whole when it was all."""
-        present = everything if self.names is None else self.names
-        self.choose(present - frozenset(names), self.numbers - frozenset(numbers))
+    def remove(self, words: Words) -> None:
+        """Take out of the set."""
+        self.calls = _without(self.calls, select(words))
 
     def copy(self) -> Selection:
         """Return an independent copy."""
-        other = Selection(self.names, self.numbers)
+        other = Selection()
         other.enabled = self.enabled
+        other.calls = self.calls
         return other
+
+
+def _without(calls: Calls, others: Calls) -> Calls:
+    """Return ``calls`` less ``others``; either may be told by what it leaves out."""
+    combined = {}
+    for name, numbers in calls.numbers.items():
+        more = others.numbers[name]
+        if calls.inverted:
+            combined[name] = more - numbers if others.inverted else numbers | more
+        else:
+            combined[name] = numbers & more if others.inverted else numbers - more
+    return Calls(calls.inverted and not others.inverted, combined, ())

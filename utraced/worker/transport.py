@@ -53,6 +53,9 @@ class Transport:
         finally:
             self.session.close(self.reason, monotonic_ns())
             self.flush()
+            close_aside(self._connection.close())
+            for packet in self.session.packets:
+                close_aside(packet.fds)
             self._sock.close()
 
     async def _read(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -123,10 +126,14 @@ class Transport:
             packets = self._connection.error(request, outcome)
         elif isinstance(outcome, Exception):
             packets = self._connection.error(request, _bug(request, outcome))
-        elif isinstance(outcome, WithDescriptors):
-            packets = self._connection.result(request, outcome.value, outcome.fds)
         else:
-            packets = self._connection.result(request, outcome)
+            value, fds = outcome if isinstance(outcome, WithDescriptors) else (outcome, ())
+            try:
+                packets = self._connection.result(request, value, fds)
+            except InternalError as error:
+                close_aside(fds)
+                packets = self._connection.error(request, _bug(request, error))
+        close_aside(self._connection.take_unsent())
         self.session.reply(packets)
         self.session.creating -= creates
 

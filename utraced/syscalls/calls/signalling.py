@@ -93,6 +93,29 @@ class SignalStack(Struct):
         return f"{{ss_sp={address_text(address)}, ss_flags={shown}, ss_size={size}}}"
 
 
+class SavedMask(Kind):
+    """The mask that a return from a handler restores, from the frame that the kernel put on the stack.
+
+    ``offsets`` are those of the words of the mask from the stack pointer, by ABI: in struct rt_sigframe and i386's
+    sigframe_ia32 (arch/x86/include/asm/sigframe.h), less what the handler's return has taken off the stack.
+    """
+
+    __slots__ = ("offsets",)
+    reads = True
+
+    def __init__(self, **offsets: tuple[int, ...]) -> None:
+        super().__init__()
+        self.offsets = offsets
+
+    def render(self, value: int, call: Call) -> str:
+        """See ``Kind.render``."""
+        offsets = self.offsets[call.abi.name]
+        size = MASK_BYTES // len(offsets)
+        data = b"".join([call.entered.read(call.sp + offset, size) for offset in offsets])
+        shown = sigset_text(int.from_bytes(data, "little")) if len(data) == MASK_BYTES else hex(call.sp + offsets[0])
+        return f"{{mask={shown}}}"
+
+
 class MaskWord(Kind):
     """A set of the first 32 signals in the argument itself, as i386's sigsuspend has it."""
 
@@ -145,13 +168,13 @@ SIGNATURES = {
     "rt_sigprocmask": Signature(_HOW, _whole(3), _whole_out(3), _SIZE),
     "rt_sigpending": Signature(SigSet(1, out=True), _SIZE),
     "rt_sigsuspend": Signature(_whole(1), _SIZE),
-    "rt_sigreturn": Signature(),
+    "rt_sigreturn": Signature(SavedMask(x86_64=(296,), x32=(280,), i386=(248,))),
     "rt_sigtimedwait": Signature(*_WAIT, Timespec(), _SIZE, returns=_NAMED),
     "rt_sigtimedwait_time64": Signature(*_WAIT, Timespec(wide=True), _SIZE, returns=_NAMED),
     "rt_sigqueueinfo": Signature(_PID, _SIGNAL, _INFO),
     "rt_tgsigqueueinfo": Signature(_PID, _PID, _SIGNAL, _INFO),
     "sigaltstack": Signature(SignalStack(), SignalStack(out=True)),
-    "sigreturn": Signature(),
+    "sigreturn": Signature(SavedMask(i386=(80, 712))),
     "restart_syscall": Signature(),
 }
 I386_SIGNATURES = {
