@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import platform
 import shutil
 import sys
@@ -15,7 +17,7 @@ from benchmarks import table
 from benchmarks.attaching import time_of_attaching
 from benchmarks.fairness import fairness
 from benchmarks.flood import compile_flood
-from benchmarks.placing import PLACINGS, run_first
+from benchmarks.placing import PLACINGS, running_first
 from benchmarks.rounds import Row
 from benchmarks.starting import cost_of_starting
 from benchmarks.stops import Setting, cost_of_stops
@@ -30,11 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if shutil.which(program) is None:
             print(f"benchmarks: {program} is needed: apt install {program}", file=sys.stderr)
             return 1
-    if options.first:
-        run_first()
+    # What is measured is not compiling: a first run writes the bytecode, which users have from the installation.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     print(f"Linux {platform.release()}, Python {platform.python_version()}, {options.rounds} interleaved rounds")
     print(table.HEAD)
-    with tempfile.TemporaryDirectory(prefix="utraced-benchmarks-") as name:
+    priority = running_first() if options.first else contextlib.nullcontext()
+    with priority, tempfile.TemporaryDirectory(prefix="utraced-benchmarks-") as name:
         folder = Path(name)
         for measure in _subjects(options, compile_flood(folder), folder):
             print("\n".join(table.lines(measure())), flush=True)
@@ -45,7 +48,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What tracing costs, next to strace.")
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; default: all")
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default: %(default)s)")
-    parser.add_argument("--calls", type=int, default=20_000, help="calls of a flood (default: %(default)s)")
+    parser.add_argument("--calls", type=int, default=40_000, help="calls of a flood (default: %(default)s)")
     parser.add_argument("--tracees", type=int, nargs="+", default=[1, 8], help="busy threads (default: 1 8)")
     parser.add_argument("--placing", nargs="+", choices=PLACINGS, default=list(PLACINGS), help="default: both")
     parser.add_argument("--threads", type=int, default=1000, help="threads to attach (default: %(default)s)")

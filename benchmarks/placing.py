@@ -28,10 +28,19 @@ def placed(placing: Placing) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def run_first() -> None:
-    """Run before everything else on the machine, with all that is started from here; needs root."""
+@contextlib.contextmanager
+def running_first() -> Iterator[None]:
+    """Run before everything else on the machine, with all that is started within; needs root."""
+    niceness, group = os.getpriority(os.PRIO_PROCESS, 0), _autogroup("self")
+    before = group.read_text().split()[-1] if group.exists() else ""
     os.setpriority(os.PRIO_PROCESS, 0, -20)
     share_priority(os.getpid())
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+        if before:
+            group.write_text(before)
 
 
 def share_priority(pid: int) -> None:
@@ -43,4 +52,8 @@ def share_priority(pid: int) -> None:
     priority = os.getpriority(os.PRIO_PROCESS, 0)
     if priority < 0:
         with contextlib.suppress(FileNotFoundError):
-            Path(f"/proc/{pid}/autogroup").write_text(str(priority))
+            _autogroup(str(pid)).write_text(str(priority))
+
+
+def _autogroup(process: str) -> Path:
+    return Path("/proc", process, "autogroup")

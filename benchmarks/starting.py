@@ -50,10 +50,9 @@ def _wall_ms(command: Sequence[str]) -> float:
 
 
 def _run(command: Sequence[str]) -> resource.struct_rusage:
-    """Run a command, its output thrown away and Python's bytecode kept, and return what it used."""
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    """Run a command, its output thrown away, and return what it used."""
     quiet = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
-    pid = os.posix_spawnp(command[0], list(command), environment, file_actions=quiet)
+    pid = os.posix_spawnp(command[0], list(command), os.environ, file_actions=quiet)
     _, status, usage = os.wait4(pid, 0)
     if status != 0:
         raise RuntimeError(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")

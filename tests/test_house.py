@@ -6,13 +6,14 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
-from utracectl import VERSION
 from utraced.api.methods import FAMILIES, is_method
 from utraced.handlers.all import HANDLERS
+from utraced.version import VERSION
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCT = ("utraced", "utracectl")
@@ -129,9 +130,10 @@ def test_the_commands_of_the_readme_are_those_that_are_checked() -> None:
     assert [command for command in commands if f'step "{command}"' not in checked] == []
 
 
-def test_the_version_is_the_same_everywhere() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["version"] == VERSION
+def test_the_version_stands_in_one_place() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "utraced.version.VERSION"}
+    assert metadata.version("utraced") == VERSION
     assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
 
 

@@ -1,3 +1,5 @@
 """The command ``utracectl``, and the blocking client library in ``utracectl.client``."""
 
-VERSION = "0.1.0"
+from utraced.version import VERSION
+
+__all__ = ["VERSION"]

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from utraced.arch import unsupported_machine
+from utraced.version import VERSION
 
 USAGE = 2
 
@@ -22,9 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--connected", type=int, metavar="FD", help="serve the connected SOCK_SEQPACKET socket FD")
     options = parser.parse_args(argv)
     if options.version:
-        from importlib.metadata import version
-
-        print(f"utraced {version('utraced')}")
+        print(f"utraced {VERSION}")
         return 0
     if (reason := unsupported_machine()) is not None:
         print(f"utraced: {reason}", file=sys.stderr)

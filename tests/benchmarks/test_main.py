@@ -25,7 +25,10 @@ TINY = ["--rounds", "1", "--calls", "16", "--threads", "3", "--milliseconds", "5
         ("starting", ["utracectl --version", "trace true(1), start to end: utracectl"]),
     ],
 )
-def test_a_subject_prints_its_rows(subject: str, rows: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_subject_prints_its_rows(
+    subject: str, rows: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
     assert main([subject, *TINY]) == 0
     printed = capsys.readouterr().out
     assert [row for row in rows if row not in printed] == []

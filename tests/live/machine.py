@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from time import monotonic
+from typing import Any
 
 UTRACECTL = (sys.executable, "-m", "utracectl")
 PATIENCE = 30.0
@@ -105,9 +106,10 @@ def wait_end(pid: int) -> None:
 
 
 @contextmanager
-def running(arguments: Sequence[str | Path], *, ready: bool = True, **options: object) -> Iterator[Popen[bytes]]:
+def running(arguments: Sequence[str | Path], *, ready: bool = True, **options: Any) -> Iterator[Popen[bytes]]:
     """Give a started program, with ``ready`` after its first line of output; it is killed at the end."""
-    process: Popen[bytes] = Popen([str(word) for word in arguments], stdin=DEVNULL, stdout=PIPE, **options)  # type: ignore[call-overload]
+    options.setdefault("stdin", DEVNULL)
+    process: Popen[bytes] = Popen([str(word) for word in arguments], stdout=PIPE, **options)
     try:
         if ready:
             assert process.stdout is not None
@@ -117,8 +119,9 @@ def running(arguments: Sequence[str | Path], *, ready: bool = True, **options: o
     finally:
         process.kill()
         process.wait(PATIENCE)
-        if process.stdout is not None:
-            process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 _LINE = re.compile(r"^(\d+) +(.*)$")
 _UNFINISHED = " <unfinished ...>"
@@ -32,7 +33,7 @@ _VARIABLE: Sequence[tuple[re.Pattern[str], str]] = (
 
 
 def of_processes(text: str, ignored: Sequence[str] = ()) -> list[list[str]]:
-    """Return the lines of each thread, threads in order of appearance, each call on one line.
+    """Return the lines of each thread, threads by age, each call on one line.
 
     ``ignored`` are regular expressions of calls that depend on who is quicker.
     """
@@ -60,14 +61,21 @@ def of_processes(text: str, ignored: Sequence[str] = ()) -> list[list[str]]:
         lines.append(rest)
     for tid, rest in unfinished.items():
         threads[tid].append(rest + _UNFINISHED)
-    names = {tid: f"P{index}" for index, tid in enumerate(threads, 1)}
+    order = _by_age(list(threads))
+    names = {tid: f"P{index}" for index, tid in enumerate(order, 1)}
     known = re.compile(r"\b(" + "|".join(names) + r")\b")
     skip = [re.compile(each) for each in ignored]
     found: list[list[str]] = []
-    for lines in threads.values():
-        plain = [_plain(line, known, names) for line in lines]
+    for tid in order:
+        plain = [_plain(line, known, names) for line in threads[tid]]
         found.append(_children_told_last([line for line in plain if not any(each.search(line) for each in skip)]))
     return found
+
+
+def _by_age(tids: list[str]) -> list[str]:
+    """Return tids in the order in which they were given, from the first one on; they begin again at the highest."""
+    most = int(Path("/proc/sys/kernel/pid_max").read_text())
+    return sorted(tids, key=lambda tid: (int(tid) - int(tids[0])) % most)
 
 
 def _plain(line: str, known: re.Pattern[str], names: dict[str, str]) -> str:

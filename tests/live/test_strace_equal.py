@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from difflib import unified_diff
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -78,11 +79,10 @@ def compare(command: Sequence[str | Path], folder: Path, ignored: Sequence[str] 
     expected, found = (of_processes(text, ignored) for text in texts)
     difference = "\n".join(
         line
-        for theirs, ours in zip([*expected, [""] * 0], [*found, [""] * 0], strict=False)
+        for theirs, ours in zip_longest(expected, found, fillvalue=[])
         for line in unified_diff(theirs, ours, "strace", "utracectl", n=1, lineterm="")
     )
     assert not difference, difference
-    assert len(expected) == len(found)
     assert ends[0] == ends[1]
 
 
@@ -93,7 +93,8 @@ def test_a_program_reads_as_with_strace(name: str, programs: Programs, tmp_path:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_shell_reads_as_with_strace(name: str, tmp_path: Path) -> None:
-    compare(["/bin/sh", "-c", COMMANDS[name]], tmp_path)
+    # Where a shell learns of its children's ends, and so returns from its handler, depends on who is quicker.
+    compare(["/bin/sh", "-c", COMMANDS[name]], tmp_path, ("^rt_sigreturn",))
 
 
 def test_python_reads_as_with_strace(tmp_path: Path) -> None:

@@ -6,6 +6,11 @@ static int call(int number, int first, int second, int third)
     return result;
 }
 
+static void call_with(int number, int first, void *second, int third, void *fourth, int fifth)
+{
+    __asm__ volatile("int $0x80" : "+a"(number) : "b"(first), "c"(second), "d"(third), "S"(fourth), "D"(fifth) : "memory");
+}
+
 static const char path[] = "some file", data[] = "thirty-two bits", self[] = "/proc/self/exe";
 static char area[512];
 
@@ -23,6 +28,7 @@ void _start(void)
     call(6, fd, 0, 0);
     call(10, (int)path, 0, 0); /* unlink */
     call(122, (int)area, 0, 0); /* uname */
+    call(314, fd, 1, 0); /* sync_file_range */
     call(45, 0, 0, 0); /* brk */
     call(199, 0, 0, 0); /* getuid32 */
     call(20, 0, 0, 0); /* getpid */
@@ -30,11 +36,11 @@ void _start(void)
     call(162, (int)time, 0, 0); /* nanosleep */
     call(42, (int)area, 0, 0); /* pipe */
     int mask[2] = {0x200, 0};
-    __asm__ volatile("int $0x80" : : "a"(175), "b"(0), "c"(mask), "d"(0), "S"(8) : "memory"); /* rt_sigprocmask */
+    call_with(175, 0, mask, 0, (void *)8, 0); /* rt_sigprocmask */
     struct { void *handler; unsigned flags; void *restorer; unsigned mask[2]; } action = {handle, 0, 0, {0x4000, 2}};
-    __asm__ volatile("int $0x80" : : "a"(174), "b"(10), "c"(&action), "d"(0), "S"(8) : "memory"); /* rt_sigaction */
+    call_with(174, 10, &action, 0, (void *)8, 0); /* rt_sigaction */
     action.flags = 4; /* SA_SIGINFO */
-    __asm__ volatile("int $0x80" : : "a"(174), "b"(12), "c"(&action), "d"(0), "S"(8) : "memory");
+    call_with(174, 12, &action, 0, (void *)8, 0);
     call(37, call(20, 0, 0, 0), 10, 0); /* kill, which sigreturn follows */
     call(37, call(20, 0, 0, 0), 12, 0); /* kill, which rt_sigreturn follows */
     call(12, (int)"/nowhere", 0, 0); /* chdir */
@@ -47,6 +53,6 @@ void _start(void)
     call(270, 1, 1, 0); /* tgkill */
     call(54, 0, 0x5401, (int)area); /* ioctl TCGETS */
     long long offset;
-    __asm__ volatile("int $0x80" : : "a"(140), "b"(0), "c"(0), "d"(0), "S"(&offset), "D"(9) : "memory"); /* _llseek */
+    call_with(140, 0, 0, 0, &offset, 9); /* _llseek */
     call(252, 6, 0, 0); /* exit_group */
 }

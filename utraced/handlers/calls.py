@@ -31,7 +31,9 @@ def changed(chosen: Selection, wanted: CallFilter | None) -> Selection:
         if wanted.remove is not None:
             chosen.remove(_words(wanted.remove))
     except UnknownCall as error:
-        near = f"Did you mean {error.nearest}?" if error.nearest else "Names are the kernel's, classes strace's (%file)."
+        near = (
+            f"Did you mean {error.nearest}?" if error.nearest else "Names are the kernel's, classes strace's (%file)."
+        )
         raise InvalidParams(str(error), hint=near, member=error.word) from error
     if wanted.enabled is not None:
         chosen.enabled = wanted.enabled

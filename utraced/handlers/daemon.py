@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
-from importlib.metadata import version
 
 from utraced.api import daemon as api
 from utraced.kernel.denied import yama_scope
+from utraced.version import VERSION
 
 from .context import Context, handles
 from .limits import MAX_BATCH, MAX_FDS, MAX_PACKET, MAX_QUEUE, MAX_READ
@@ -22,7 +22,7 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
     session.client = params.client
     return api.Welcome(
         server="utraced",
-        version=version("utraced"),
+        version=VERSION,
         protocol=PROTOCOL,
         session=session.session,
         boot_id=_boot_id(),

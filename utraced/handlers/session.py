@@ -22,13 +22,12 @@ from .limits import MAX_BATCH, MAX_PACKET, MAX_QUEUE
 if TYPE_CHECKING:
     from utraced.kernel.tracer import Tracer
 
-PACKET_SIZE = 16_384
-"""Bytes of events in a packet: eleven such packets fit a socket's default buffer, of 128 KiB only two."""
+PACKET_SIZE = 28_000
+"""Bytes of events in a packet: seven such packets fit a socket's default buffer, of 128 KiB only two."""
 EVENT_SIZE = 280
 """About the bytes of an event without strings and memory."""
 REMEMBERED = 1000
 """Ended objects of which we still know how they ended."""
-
 
 
 class _Notification(Struct, gc=False):
@@ -127,32 +126,29 @@ class Session:
 
     def tell(self, event: Event) -> None:
         """Queue an event; a trace's observations are dropped, and counted, where the client reads too slowly."""
-        if event.trace is not None and not self._admit(event, event.trace):
-            return
-        self._seq += 1
-        event.seq = self._seq
-        batch = self._batch
-        batch.append(_Notification(event))
-        size = EVENT_SIZE
-        if type(event) is events.Syscall or type(event) is events.SyscallEntry:
-            if event.strings is not None or event.memory is not None:
-                size += _contents_size(event)
-        else:
+        if event.trace is not None:
+            trace = self.traces.get(event.trace)
+            if trace is not None and not self._admit(event, trace):
+                return
+        self._seq = event.seq = self._seq + 1
+        self._batch.append(_Notification(event))
+        self._batch_size += EVENT_SIZE
+        if type(event) is not events.Syscall and type(event) is not events.SyscallEntry:
             self.urgent = True
-        self._batch_size += size
-        if (self._batch_size >= PACKET_SIZE or len(batch) >= MAX_BATCH) and not self.creating:
+        elif event.strings is not None or event.memory is not None:
+            self._batch_size += _contents_size(event)
+        if self._batch_size >= PACKET_SIZE and not self.creating:
             self.close_batch()
 
-    def _admit(self, event: Event, number: int) -> bool:
+    def _admit(self, event: Event, trace: Trace) -> bool:
         """Tell whether an event of a trace is to be queued, after the count of those lost before it."""
-        trace = self.traces.get(number)
-        if trace is None:
-            return True
-        if type(event) is events.Syscall or type(event) is events.SyscallEntry:
-            if not trace.block and self.congested():
-                trace.dropped += type(event) is events.Syscall
+        if type(event) is events.Syscall:
+            if self._queued > MAX_QUEUE and not trace.block:
+                trace.dropped += 1
                 return False
-            trace.delivered += type(event) is events.Syscall
+            trace.delivered += 1
+        elif type(event) is events.SyscallEntry and self._queued > MAX_QUEUE and not trace.block:
+            return False
         if trace.dropped:
             self._tell_lost(trace)
         if type(event) is events.Detached:

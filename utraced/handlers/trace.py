@@ -7,6 +7,7 @@ from time import monotonic_ns
 
 from utraced.api import trace as api
 from utraced.errors import Unsupported
+from utraced.syscalls.calls import signatures
 from utraced.tracing import control
 from utraced.tracing.engine import Engine
 from utraced.tracing.trace import Trace
@@ -24,6 +25,7 @@ def start(params: api.Start, context: Context) -> Awaitable[api.Started]:
     _check(params)
     check_limits(context)
     selection = calls.selection(params.syscalls)
+    signatures("x86_64")  # loaded before anything waits for it
     target = resolve(params, context)
     process = process_of(target, context)
     trace = Trace(

@@ -58,14 +58,13 @@ def syscall_stop(tid: int) -> SyscallStop | None:
     info = ptrace.syscall_info(tid)
     if info is None:
         return None
-    op, arch, pc, sp, nr, a, b, c, d, e, f = info
+    op, arch, pc, sp, nr, a = info[:6]
     if op == ptrace.INFO_ENTRY:
-        return SyscallStop(tid, monotonic_ns(), pc, True, arch, sp, nr, (a, b, c, d, e, f))
+        return SyscallStop(tid, monotonic_ns(), pc, True, arch, sp, nr, info[5:])
     if op != ptrace.INFO_EXIT:
         return None  # a second look at a thread that an exec has taken over since its status was collected
-    return SyscallStop(
-        tid, monotonic_ns(), pc, False, arch, sp, result=nr - _WRAP if nr >= _TOP else nr, failed=bool(a & 0xFF)
-    )
+    result = nr - _WRAP if nr >= _TOP else nr
+    return SyscallStop(tid, monotonic_ns(), pc, False, arch, sp, -1, (), result, a & 0xFF != 0)
 
 
 def _event(tid: int, now: int, pc: int, event: int, message: int) -> AnyStop | None:

@@ -107,9 +107,7 @@ class Tracer:
         core = self.core
         if status == SYSCALL_STATUS:
             stop = syscall_stop(tid)
-            if stop is None:
-                return
-            wish = core.handle_syscall(stop)
+            wish = core.handle_syscall(stop) if stop is not None else None
             if core.actions:
                 self.perform()
             if wish is not None:

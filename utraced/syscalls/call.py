@@ -43,4 +43,3 @@ class Call:
         self.result = result
         self.errno = errno
         self.sp = sp
-        self.sp = sp

@@ -37,23 +37,21 @@ def plan(abi: Abi, nr: int) -> Plan:
 
 
 class Entry:
-    """A call that a trace saw entered; ``told``: the client knows of it."""
+    """A call that a trace saw entered."""
 
-    __slots__ = ("call", "left", "plan", "recording", "signature", "stop", "told")
+    __slots__ = ("call", "left", "plan", "recording", "signature", "stop")
 
     def __init__(self, stop: SyscallStop, plan: Plan) -> None:
         self.stop = stop
         self.plan = plan
-        self.told = False
-        self.call: Call | None = None
-        self.signature = plan.signature
-        self.recording: Recording | None = None
-        self.left: Recording | None = None
 
     def read_entry(self, memory: Memory, limit: int) -> None:
         """Read what the arguments point to at entry; ``limit`` is the number of bytes kept of a string."""
+        stop = self.stop
+        self.signature = self.plan.signature
+        self.left: Recording | None = None
         self.recording = recording = Recording(memory)
-        self.call = call = Call(self.plan.abi, self.stop.nr, self.stop.args, limit=limit, entered=recording, sp=self.stop.sp)
+        self.call = call = Call(self.plan.abi, stop.nr, stop.args, limit=limit, entered=recording, sp=stop.sp)
 
         def read() -> None:
             self.signature = self.plan.signature.of(call)
@@ -65,8 +63,6 @@ class Entry:
     def read_return(self, memory: Memory, stop: SyscallStop) -> None:
         """Read what they point to when the call has returned."""
         call = self.call
-        if call is None:
-            return
         call.result = stop.result
         call.errno = -stop.result if stop.failed else 0
         call.left = self.left = Recording(memory)
@@ -88,9 +84,9 @@ class Entry:
 
     def contents(self) -> tuple[dict[str, events.Text] | None, list[events.Fragment] | None]:
         """Sort what was read into strings, by argument, and other memory."""
-        call = self.call
-        if call is None or self.recording is None:
+        if not self.plan.reads:
             return None, None
+        call = self.call
         strings: dict[str, events.Text] = {}
         memory: list[events.Fragment] = []
         places = {call.args[index]: (index, kind) for index, kind in self.signature.reads_entry if kind.string}

@@ -25,7 +25,6 @@ def adopt_thread(core: Core, process: Process, tid: int) -> None:
     tracee = Tracee(tid, process)
     tracee.interrupting = True
     lifecycle.adopt(core, tracee)
-    tracee.leaving = False
 
 
 def attach(core: Core, engine: Engine) -> Waiter:
@@ -49,7 +48,8 @@ def refresh(core: Core, process: Process) -> Waiter:
     waiter = Waiter(())
     for tracee in process.tracees.values():
         insufficient = tracee.request > process.request or tracee.exits is not process.exits
-        if not tracee.stopped and not tracee.listening and (tracee.fresh or insufficient):
+        running = not tracee.stopped and not tracee.listening and not tracee.doomed
+        if running and (tracee.fresh or insufficient):
             interrupt(core, tracee)
             waiter.outstanding.add(tracee.tid)
     return waiter

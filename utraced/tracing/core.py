@@ -95,7 +95,8 @@ class Core:
             # Only SIGKILL, or the end of its process, moves a thread out of a stop: no hold outlives that.
             lifecycle.doom(tracee)
         tracee.stop = stop
-        tracee.fresh = tracee.listening = False
+        # Any stop clears an interrupt that was still on its way (ptrace_stop in kernel/signal.c).
+        tracee.fresh = tracee.listening = tracee.interrupting = False
         if type(stop) is ExecStop:
             self._on_exec(tracee, stop)
         else:
@@ -108,18 +109,18 @@ class Core:
         The same as ``handle``, which it falls back on, without the detours: this is where the time goes.
         """
         tracee = self.tracees.get(stop.tid)
-        if tracee is None or tracee.holders or tracee.wishes or tracee.leaving or tracee.fresh or self.waiters:
+        if tracee is None or tracee.wishes or tracee.stop is not None or tracee.interrupting or self.waiters:
             self.handle(stop)
             return None
         process = tracee.process
         tracee.stop = stop
         self._on_syscall(tracee, stop)
-        if tracee.holders or tracee.exits is not process.exits:
+        if tracee.holders or tracee.leaving or tracee.exits is not process.exits:
             self.settle(tracee)
             return None
         tracee.stop = None
-        tracee.request = process.request
-        return tracee.request
+        tracee.request = request = process.request
+        return request
 
     # What is told
 
@@ -138,7 +139,7 @@ class Core:
             if engine.trace is not None:
                 event = engine.trace.leave(tracee, stop)
                 if event is not None:
-                    self.tell_trace(engine, tracee, event)
+                    self.actions.append(Tell(engine.owner, event))
             elif entry is not None:
                 self._report_syscall(engine, tracee, entry, stop)
 
@@ -164,9 +165,15 @@ class Core:
         self.tell(engine, tracee, event, hold=wished or response == "hold")
 
     def _on_signal(self, tracee: Tracee, stop: SignalStop) -> None:
-        if stop.signal == SIGTRAP and stop.code in STEP_CODES and tracee.request <= Wish.BLOCK_STEP:
+        if stop.signal == SIGTRAP and stop.code in STEP_CODES and (tracee.request <= Wish.BLOCK_STEP or tracee.stepping):
             # A step of ours is done, perhaps for an engine that has left since: never the program's own signal.
+            tracee.entry = None
             for engine in tracee.process.engines:
+                if engine.trace is not None:
+                    # A step out of a system call passes the stop at its return (ptrace_report_syscall_exit).
+                    unfinished = engine.trace.abandon(tracee, stop.time_ns)
+                    if unfinished is not None:
+                        self.tell_trace(engine, tracee, unfinished)
                 if tracee.wishes.get(engine, Wish.RUN) <= Wish.BLOCK_STEP:
                     self.tell(engine, tracee, events.Step(pc=f"{stop.pc:#x}"), hold=True)
             tracee.signal = 0
@@ -192,7 +199,6 @@ class Core:
                 self.tell(engine, tracee, event, hold=response == "hold")
 
     def _on_group_stop(self, tracee: Tracee, stop: GroupStop) -> None:
-        tracee.interrupting = False
         if not tracee.group_stopped:
             tracee.group_stopped = True
             self._report(
@@ -200,7 +206,6 @@ class Core:
             )
 
     def _on_event_stop(self, tracee: Tracee, stop: EventStop) -> None:
-        tracee.interrupting = False
         if tracee.group_stopped:
             # In a group-stop the kernel tells its signal instead of SIGTRAP (do_jobctl_trap): so it is over.
             tracee.group_stopped = False
@@ -247,17 +252,16 @@ class Core:
         self.actions.append(Tell(engine.owner, event))
 
     def tell_trace(self, engine: Engine, tracee: Tracee, event: Event) -> None:
-        """Tell a trace an event of a thread, after the entries of other threads' calls that it overtakes."""
+        """Tell a trace an event of a thread, after the entries of the calls that it overtakes.
+
+        A system call overtakes nothing: calls that overlap for a moment are told whole, as they return.
+        """
         trace = engine.trace
         if trace is None or trace.waiting:
             return
-        if trace.untold:
-            for entry in trace.overtaken(tracee):
+        if trace.untold and not isinstance(event, events.Syscall):
+            for entry in trace.overtaken():
                 self.actions.append(Tell(engine.owner, entry))
-            if not isinstance(event, events.Syscall) and tracee in trace.untold:
-                # Its own call is still open: a signal, say, is told after the entry of the call it interrupts.
-                for entry in trace.overtaken(None):
-                    self.actions.append(Tell(engine.owner, entry))
         event.pid = tracee.process.pid
         event.tid = tracee.tid
         event.trace = trace.id
@@ -272,7 +276,7 @@ class Core:
     def overdue(self, before_ns: int) -> bool:
         """Tell the entries of calls entered before ``before_ns``; return whether younger ones are still untold."""
         for trace in self.traces:
-            for entry in trace.overtaken(None, before_ns):
+            for entry in trace.overtaken(before_ns):
                 self.actions.append(Tell(trace.owner, entry))
         return self.waiting_entries()
 
@@ -314,7 +318,12 @@ class Core:
         wish = process.request
         if tracee.wishes:
             wish = min(wish, *tracee.wishes.values())
+        # The trap of a step that is done may still wait behind a stop of ours (get_signal in kernel/signal.c).
+        stepping = tracee.stepping or tracee.request <= Wish.BLOCK_STEP
+        tracee.stepping = stepping and (type(stop) is EventStop or type(stop) is GroupStop)
         tracee.request = wish
+        if type(stop) is ExitStop:
+            lifecycle.doom(tracee)  # it does not stop again
         signal = tracee.signal if type(stop) is SignalStop else 0
         tracee.signal = 0
         self.actions.append(Restart(tracee.tid, wish, signal))

@@ -10,7 +10,7 @@ from utraced.model import Status
 from .actions import Detach, Retire, Tell
 from .engine import Engine
 from .process import Process, Tracee
-from .stops import AnyStop, CloneStop, Death, EventStop, ExecStop, SignalStop
+from .stops import AnyStop, CloneStop, Death, EventStop, ExecStop, GroupStop, SignalStop
 
 if TYPE_CHECKING:
     from .core import Core
@@ -54,10 +54,12 @@ class Orphans:
 
 def unknown(core: Core, stop: AnyStop) -> None:
     """Take a stop of a thread we do not know: a new one, to be kept until its parent tells, or one not to be kept."""
-    if type(stop) is EventStop:
+    if type(stop) is EventStop or type(stop) is GroupStop:  # the latter where its process was just being stopped
+        core.orphans.departed.pop(stop.tid, None)  # another life of that tid
         core.orphans.stops[stop.tid] = stop
     else:
         core.actions.append(Detach(stop.tid, stop.signal if type(stop) is SignalStop else 0))
+        core.orphans.depart(stop.tid, None)
 
 
 def origin(core: Core, tid: int, found: Origin | None) -> None:
@@ -70,7 +72,10 @@ def origin(core: Core, tid: int, found: Origin | None) -> None:
     if stop is None or found is None:
         return
     if found.tgid != tid and found.tgid in core.processes:
-        adopt(core, Tracee(tid, core.processes[found.tgid]))
+        process = core.processes[found.tgid]
+        thread = Tracee(tid, process)
+        thread.leaving = not process.engines
+        adopt(core, thread)
     elif found.ppid in core.processes:
         core.orphans.origins[tid] = found
     else:
@@ -88,6 +93,7 @@ def clone(core: Core, tracee: Tracee, stop: CloneStop) -> None:
     elif stop.child not in core.tracees:
         if stop.is_thread:
             child = Tracee(stop.child, process)
+            child.leaving = not process.engines
         else:
             child, children = follow(core, process, stop.child)
         child.exits = tracee.exits  # a new thread inherits its parent's ptrace options
@@ -109,6 +115,7 @@ def tell_clone(core: Core, tracee: Tracee, stop: CloneStop, children: dict[Engin
             child_pid=tracee.process.pid if stop.is_thread else stop.child,
             child_tid=stop.child,
             child_engine=child.id if child is not None and child.trace is None else None,
+            time_ns=stop.time_ns,
         )
         if engine.trace is not None:
             core.tell_trace(engine, tracee, event)
@@ -145,8 +152,6 @@ def adopt(core: Core, tracee: Tracee) -> None:
     """Make a new thread known; its first stop may have come already."""
     core.tracees[tracee.tid] = tracee
     tracee.process.tracees[tracee.tid] = tracee
-    if not tracee.process.engines:
-        tracee.leaving = True
     core.orphans.origins.pop(tracee.tid, None)
     stop = core.orphans.stops.pop(tracee.tid, None)
     if stop is not None:
@@ -176,6 +181,11 @@ def execed(core: Core, stop: ExecStop) -> Tracee | None:
         tracee.tid = stop.tid
         core.tracees[stop.tid] = tracee
         process.tracees[stop.tid] = tracee
+        for engine in process.engines:
+            own = engine.thread_events.pop(stop.former_tid, None)
+            if own is not None:
+                engine.thread_events[stop.tid] = own
+    inherit(core, tracee, stop.time_ns)
     process.target.renew()
     return tracee
 
@@ -197,12 +207,17 @@ def death(core: Core, stop: Death) -> None:
     process = tracee.process
     if stop.tid == process.pid:
         process.status = stop.status
-    for tid in core.orphans.of(process.pid):
-        # The parent may have been killed before it could tell of this child: it is treated as one forked by it.
-        if tid in core.orphans.stops:
-            adopt(core, follow(core, process, tid)[0])
+    doom(tracee)
+    if len(process.tracees) == 1:
+        inherit(core, tracee, stop.time_ns)
     _bury(core, tracee, stop.time_ns, stop.status)
     core.settle_waiters(stop.tid)
+
+
+def inherit(core: Core, tracee: Tracee, time_ns: int) -> None:
+    """Tell of children whose parent was killed, or swallowed by an exec, before it could: nobody else is left to."""
+    for tid in core.orphans.of(tracee.process.pid):
+        clone(core, tracee, CloneStop(tracee.tid, time_ns, 0, tid, "fork", False))
 
 
 def _bury(core: Core, tracee: Tracee, time_ns: int, status: Status | None, *, successor: int | None = None) -> None:
@@ -214,6 +229,7 @@ def _bury(core: Core, tracee: Tracee, time_ns: int, status: Status | None, *, su
     tracee.stop = None
     last = status is not None and len(process.tracees) == 1
     for engine in process.engines:
+        wanted = engine.response("death", tracee.tid) is not None
         engine.thread_events.pop(tracee.tid, None)
         event = events.Death(status=status, last=last, successor_tid=successor)
         event.time_ns = time_ns
@@ -223,7 +239,7 @@ def _bury(core: Core, tracee: Tracee, time_ns: int, status: Status | None, *, su
             if unfinished is not None:
                 core.tell_trace(engine, tracee, unfinished)
             core.tell_trace(engine, tracee, event)
-        elif engine.response("death", tracee.tid) is not None:
+        elif wanted:
             core.tell(engine, tracee, event)
     if last:
         for engine in list(process.engines):

@@ -10,9 +10,9 @@ from utraced.syscalls.memory import Memory
 from .actions import Wish
 
 if TYPE_CHECKING:
+    from .capture import Entry
     from .engine import Engine
     from .stops import AnyStop, SyscallStop
-    from .capture import Entry
     from .trace import Trace
 
 
@@ -36,6 +36,7 @@ class Tracee:
     reply tells that it is held (others get a ``stop`` event, with the reason ``announce`` has for them).
     ``request`` is how it was last restarted, ``exits`` whether its PTRACE_EVENT_EXIT is enabled.
     ``doomed``: it is being killed, and can be held no more.
+    ``stepping``: the trap of a step may still be told, though it was last restarted for something else.
     ``signal`` is what will be delivered when the signal-delivery-stop ends.
     ``entry`` is the call it is in, ``entries`` what each trace has kept of it.
     """
@@ -55,6 +56,7 @@ class Tracee:
         "process",
         "request",
         "signal",
+        "stepping",
         "stop",
         "tid",
         "wishes",
@@ -70,6 +72,7 @@ class Tracee:
         self.interrupting = False
         self.leaving = False
         self.doomed = False
+        self.stepping = False
         self.exits = False
         self.request = Wish.RUN
         self.signal = 0

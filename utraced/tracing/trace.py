@@ -76,24 +76,25 @@ class Trace:
 
     def enter(self, tracee: Tracee, stop: SyscallStop) -> None:
         """Note that ``tracee`` enters a call, and read what its arguments point to."""
-        nr = stop.nr
-        key = nr if stop.arch == AUDIT_ARCH_X86_64 else (stop.arch, nr)
+        key = stop.nr if stop.arch == AUDIT_ARCH_X86_64 else (stop.arch, stop.nr)
         try:
             known = self._plans[key]
         except KeyError:
             known = self._plan(key, stop)
-        if self.waiting:
-            if from_audit(stop.arch, nr).name_of(nr) not in EXECS:
-                return
-            self.waiting = False
+        if self.waiting and not self._begins(stop):
+            return
         if known is None:
             return
-        entry = Entry(stop, known)
+        tracee.entries[self] = entry = Entry(stop, known)
         if known.reads:
             entry.read_entry(tracee.process.target, self.limit)
-        tracee.entries[self] = entry
         if self.entries:
             self.untold[tracee] = entry
+
+    def _begins(self, stop: SyscallStop) -> bool:
+        """Tell whether this is the execve that the trace waits for; from then on everything is told."""
+        self.waiting = from_audit(stop.arch, stop.nr).name_of(stop.nr) not in EXECS
+        return not self.waiting
 
     def _plan(self, key: int | tuple[int, int], stop: SyscallStop) -> Plan | None:
         """Work out whether calls of this number are wanted, and what they are."""
@@ -134,14 +135,12 @@ class Trace:
         event.unfinished = True
         return event
 
-    def overtaken(self, tracee: Tracee | None, before_ns: int | None = None) -> Iterator[events.SyscallEntry]:
-        """Tell the entries of calls that an event of ``tracee`` overtakes, or that were entered ``before_ns``."""
-        for other, entry in list(self.untold.items()):
-            if other is tracee or (before_ns is not None and entry.stop.time_ns > before_ns):
-                continue
-            del self.untold[other]
-            entry.told = True
-            yield self._entry_event(other, entry)
+    def overtaken(self, before_ns: int | None = None) -> Iterator[events.SyscallEntry]:
+        """Tell the entries of the calls of which the client knows nothing yet, of those entered ``before_ns``."""
+        for tracee, entry in list(self.untold.items()):
+            if before_ns is None or entry.stop.time_ns <= before_ns:
+                del self.untold[tracee]
+                yield self._entry_event(tracee, entry)
 
     def _entry_event(self, tracee: Tracee, entry: Entry) -> events.SyscallEntry:
         stop, known = entry.stop, entry.plan

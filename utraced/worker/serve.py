@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import signal
 import socket
-from time import monotonic, monotonic_ns
+from collections.abc import Callable
+from time import monotonic_ns
 
 import anyio
 
@@ -14,7 +15,9 @@ from utraced.handlers.session import Session
 from utraced.kernel.signalfd import open_sigchld
 from utraced.kernel.tracer import Tracer
 from utraced.linux.credentials import peer, peer_pidfd
+from utraced.tracing.waiting import Waiter
 
+from .loop import Loop
 from .pump import Pump
 from .transport import Transport
 from .waits import EventWaits
@@ -26,16 +29,17 @@ LETTING_GO = 5.0
 
 
 class Worker:
-    """A worker with its tracer, its pump and its connections."""
+    """A worker with its tracer, its pump and its connections; ``ready`` tells whether the loop has something to do."""
 
-    def __init__(self) -> None:
+    def __init__(self, ready: Callable[[], bool]) -> None:
         self._sigchld = open_sigchld()
         self._waits = EventWaits()
-        self.tracer = Tracer(self._waits.completed)
-        self._pump = Pump(self.tracer, self._sigchld, self._flush)
+        self.tracer = Tracer(self._completed)
+        self._pump = Pump(self.tracer, self._sigchld, self._flush, ready)
         self._registry = registry()
         self._transports: list[Transport] = []
         self._late = anyio.Event()
+        self._free = anyio.Event()
 
     async def embedded(self, sock: socket.socket) -> None:
         """Serve ``sock`` until its end, SIGTERM or the client's death, then let go of everything."""
@@ -68,11 +72,15 @@ class Worker:
 
     async def _let_go(self) -> None:
         """Wait until all tracees are detached."""
-        deadline = monotonic() + LETTING_GO
-        while self.tracer.core.tracees and monotonic() < deadline:
-            await anyio.sleep(0.001)
+        if self.tracer.core.tracees:
+            with anyio.move_on_after(LETTING_GO):
+                await self._free.wait()
 
-    def _flush(self, idle: bool) -> None:  # noqa: FBT001 - called for every burst of stops
+    def _completed(self, waiter: Waiter) -> None:
+        self._waits.completed(waiter)
+        self._pump.hurry()
+
+    def _flush(self, *, idle: bool) -> None:
         """Send what should not wait; leave the rest to the tick."""
         late = False
         for transport in self._transports:
@@ -82,6 +90,9 @@ class Worker:
             late = late or session.unsent
         if late or self.tracer.core.waiting_entries():
             self._late.set()
+        if not self.tracer.core.tracees:
+            self._free.set()
+            self._free = anyio.Event()
 
     async def _tick(self) -> None:
         """Send observations that have waited long enough, and tell of calls that last."""
@@ -104,10 +115,12 @@ def serve_embedded(fd: int) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sock = socket.socket(fileno=fd)
 
+    loop = Loop()
+
     async def main() -> None:
-        await Worker().embedded(sock)
+        await Worker(loop.ready).embedded(sock)
 
     # What is loaded now stays; events make no cycles, so the collector need not look at them every 700 objects.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    anyio.run(main)
+    loop.run(main)

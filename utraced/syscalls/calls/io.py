@@ -28,6 +28,7 @@ from utraced.syscalls.tables.files import (
     IO_URING_ENTER_FLAGS,
     RWF_FLAGS,
     SPLICE_FLAGS,
+    SYNC_RANGE_FLAGS,
     WHENCES,
 )
 
@@ -96,6 +97,7 @@ _SIZE = Size()
 _COUNT = UnsignedLong()
 _OFFSET_POINTER = Pointer(SignedLong(), 8)
 _SPLICE = Flags(SPLICE_FLAGS, "SPLICE_F_???")
+_SYNC_RANGE = Flags(SYNC_RANGE_FLAGS, "SYNC_FILE_RANGE_???")
 _RWF = Flags(RWF_FLAGS, "RWF_???")
 _WHENCE = Enum(WHENCES, "SEEK_???")
 _INTO = Buffer("result", out=True)
@@ -128,6 +130,7 @@ SIGNATURES = {
     "fallocate": Signature(_FD, Flags(FALLOCATE_MODES, "FALLOC_FL_???"), Offset(2), Offset(3)),
     "fadvise64": Signature(_FD, Offset(1), Length(2), Enum(ADVICES, "POSIX_FADV_???")),
     "readahead": Signature(_FD, Offset(1), _SIZE),
+    "sync_file_range": Signature(_FD, Offset(1), Offset(2), _SYNC_RANGE),
     "sendfile": Signature(_FD, _FD, MovedOffset(0), _SIZE),
     "sendfile64": Signature(_FD, _FD, MovedOffset(), _SIZE),
     "splice": Signature(_FD, _OFFSET_POINTER, _FD, _OFFSET_POINTER, _SIZE, _SPLICE),
@@ -147,4 +150,5 @@ I386_SIGNATURES = {
     "fadvise64": Signature(_FD, Offset(1), At(3, _SIZE), At(4, Enum(ADVICES, "POSIX_FADV_???"))),
     "fadvise64_64": Signature(_FD, Offset(1), At(3, Length(3)), At(5, Enum(ADVICES, "POSIX_FADV_???"))),
     "readahead": Signature(_FD, Offset(1), At(3, _SIZE)),
+    "sync_file_range": Signature(_FD, Offset(1), At(3, Offset(3)), At(5, _SYNC_RANGE)),
 }

@@ -109,6 +109,12 @@ SPLICE_FLAGS: tuple[tuple[int, str], ...] = (
     (8, "SPLICE_F_GIFT"),
 )
 
+SYNC_RANGE_FLAGS: tuple[tuple[int, str], ...] = (
+    (1, "SYNC_FILE_RANGE_WAIT_BEFORE"),
+    (2, "SYNC_FILE_RANGE_WRITE"),
+    (4, "SYNC_FILE_RANGE_WAIT_AFTER"),
+)
+
 SECRET_FLAGS: tuple[tuple[int, str], ...] = (
     (0x80000, "O_CLOEXEC"),
 )

@@ -1,0 +1,8 @@
+import pytest
+
+from .playbook import Playbook
+
+
+@pytest.fixture
+def play() -> Playbook:
+    return Playbook()
