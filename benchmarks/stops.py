@@ -13,6 +13,8 @@ from benchmarks.rounds import Row, compare, interleave
 from benchmarks.tracers import Tracer, discard, strace, text
 
 STOPS_PER_CALL = 2
+SHORT = 10
+"""How many times shorter the flood is that tells what is not a stop."""
 TRACERS: dict[str, Tracer] = {"strace": strace, "worker, events discarded": discard, "utracectl trace -o FILE": text}
 AIMS = {"worker, events discarded": "1.3", "utracectl trace -o FILE": "2"}
 
@@ -34,16 +36,21 @@ def cost_of_stops(program: Path, folder: Path, setting: Setting, *, rounds: int)
 
 
 def _one(tracer: Tracer, program: Path, folder: Path, setting: Setting) -> float:
-    """Return microseconds a stop."""
-    tracees = setting.tracees
-    each = max(1, setting.calls // tracees)
+    """Return microseconds a stop: what a tracer takes to end is in a short flood too, and taken off."""
+    each = max(SHORT, setting.calls // setting.tracees)
+    few = each // SHORT
+    took = _took(tracer, program, folder, setting, each) - _took(tracer, program, folder, setting, few)
+    return took * 1e6 / ((each - few) * setting.tracees * STOPS_PER_CALL)
+
+
+def _took(tracer: Tracer, program: Path, folder: Path, setting: Setting, each: int) -> float:
+    """Return the seconds of a flood of ``each`` calls a thread."""
     with (
         placed(setting.placing),
-        Flood(program, "calls", threads=tracees, amount=each) as flood,
+        Flood(program, "calls", threads=setting.tracees, amount=each) as flood,
         tracer(flood.pid, folder) as finish,
     ):
         started = time.monotonic()
         flood.begin()
         finish()
-        took = time.monotonic() - started
-    return took * 1e6 / (each * tracees * STOPS_PER_CALL)
+        return time.monotonic() - started

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
 from utraced.arch import unsupported_machine
+from utraced.linux.listening import CannotListen, Inherited, Listener
+from utraced.linux.systemd import Notifier, passed
 from utraced.version import VERSION
 
 USAGE = 2
@@ -16,11 +19,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run utraced; return its exit status."""
     parser = argparse.ArgumentParser(
         prog="utraced",
-        description="The tracing daemon. In this version it serves one client over a connected descriptor; "
-        "utracectl starts it so by itself.",
+        description="The tracing daemon: traces processes for the programs of one user that connect to its socket. "
+        "Without a daemon utracectl starts a private one by itself.",
+        epilog="Under a service manager it listens at the sockets passed on (LISTEN_FDS) as well, and tells it how it "
+        "is (NOTIFY_SOCKET). SIGTERM or Ctrl-C ends it: everything it traced runs on.",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    parser.add_argument("--connected", type=int, metavar="FD", help="serve the connected SOCK_SEQPACKET socket FD")
+    serving = parser.add_mutually_exclusive_group()
+    serving.add_argument(
+        "--socket", metavar="PATH", help="listen at PATH, of mode 0600, for clients of this user and group"
+    )
+    serving.add_argument("--connected", type=int, metavar="FD", help="serve only the connected SOCK_SEQPACKET socket FD")
     options = parser.parse_args(argv)
     if options.version:
         print(f"utraced {VERSION}")
@@ -28,14 +37,32 @@ def main(argv: Sequence[str] | None = None) -> int:
     if (reason := unsupported_machine()) is not None:
         print(f"utraced: {reason}", file=sys.stderr)
         return 1
-    if options.connected is None:
-        parser.print_usage(sys.stderr)
-        print("utraced: give --connected FD, or run utracectl, which does", file=sys.stderr)
-        return USAGE
-    from utraced.worker.serve import serve_embedded
+    if options.connected is not None:
+        from utraced.worker.serve import serve_embedded
 
-    serve_embedded(options.connected)
+        serve_embedded(options.connected)
+        return 0
+    try:
+        listeners = _listeners(options.socket)
+    except (CannotListen, ValueError) as error:
+        print(f"utraced: {error}", file=sys.stderr)
+        return 1
+    if not listeners:
+        parser.print_usage(sys.stderr)
+        print("utraced: give --socket PATH to listen at, or run utracectl, which needs no daemon", file=sys.stderr)
+        return USAGE
+    from utraced.worker.serve import serve_listening
+
+    serve_listening(listeners, Notifier(os.environ))
     return 0
+
+
+def _listeners(path: str | None) -> list[Listener | Inherited]:
+    """Return the sockets to listen at: those passed on to us, and one at ``path``; raises CannotListen, ValueError."""
+    listeners: list[Listener | Inherited] = [Inherited(fd, name) for fd, name in passed(os.environ)]
+    if path is not None:
+        listeners.append(Listener(path))
+    return listeners
 
 
 if __name__ == "__main__":

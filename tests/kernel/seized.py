@@ -6,10 +6,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests.kernel.targets import Side, Target, target
+from tests.kernel.targets import WALL, Side, Target, target
 from utraced.kernel import ptrace
 
-WALL = 0x4000_0000
 INTERRUPTED = 5 << 8 | 0x7F | ptrace.EVENT_STOP << 16
 
 
@@ -19,7 +18,7 @@ def wait(pid: int) -> int:
 
 
 @contextmanager
-def seized(act: Callable[[Side], object] = lambda _: None, *, exits: bool = True) -> Iterator[Target]:
+def seized(act: Callable[[Side], object] = lambda _: None, *, exits: bool = False) -> Iterator[Target]:
     """Give a target that is seized, interrupted and stopped in its wait; with ``exits`` it will stop as it exits."""
     with target(act) as found:
         ptrace.seize(found.pid, exits=exits)

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from tests.children import fork, libc
 from utraced.kernel import ptrace
 
-PATIENCE = 30.0
+PATIENCE = 4.0
 SYS_EXIT = 60
+WALL = 0x4000_0000
 ENDED_BADLY = 99
 
 
@@ -43,8 +44,9 @@ class Target:
         self._heard = b""
 
     def go(self) -> None:
-        """Let it go on to its next wait."""
-        os.write(self._tell, b"!")
+        """Let it go on to its next wait; nothing where it has ended."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._tell, b"!")
 
     def said(self, text: bytes) -> bool:
         """Tell whether it has said ``text`` by now."""
@@ -90,9 +92,13 @@ def target(act: Callable[[Side], object] = lambda _: None) -> Iterator[Target]:
 
 
 def _reap(pid: int) -> None:
-    """Reap what was killed, through a last stop where it is traced."""
-    while os.WIFSTOPPED(os.waitpid(pid, 0x4000_0000)[1]):
-        ptrace.attempt(ptrace.PTRACE_CONT, pid)
+    """Reap what was killed, and first its threads where they are traced; one may stop a last time."""
+    while True:
+        tid, status = os.waitpid(-1, WALL)
+        if os.WIFSTOPPED(status):
+            ptrace.attempt(ptrace.PTRACE_CONT, tid)
+        elif tid == pid:
+            return
 
 
 def _live(gate: int, speak: int, act: Callable[[Side], object]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from tests.children import libc
 from tests.kernel.seized import go_on, seized, wait
-from tests.kernel.targets import target
+from tests.kernel.targets import WALL, target
 from utraced.kernel import ptrace
 from utraced.kernel.classify import classify, exit_status, syscall_stop
 from utraced.model import Status
@@ -171,12 +171,11 @@ def test_an_exec_by_another_thread_takes_over_the_tid_of_the_leader():
         assert ptrace.restart(ptrace.PTRACE_CONT, clone.child, 0)
         assert ptrace.restart(ptrace.PTRACE_CONT, found.pid, 0)
         while True:
-            tid, status = os.waitpid(-1, 0x4000_0000)
+            tid, status = os.waitpid(-1, WALL)
             stop = classify(tid, status)
             if type(stop) is ExecStop:
                 break
-            assert type(stop) is ExitStop  # of the leader, which the exec ends
-            ptrace.restart(ptrace.PTRACE_CONT, tid, 0)
+            raise AssertionError(stop)  # the leader is gone without a word
         assert (stop.tid, stop.former_tid) == (found.pid, clone.child)
 
 
@@ -189,7 +188,7 @@ def test_an_exec_by_another_thread_takes_over_the_tid_of_the_leader():
     ids=["code", "signal"],
 )
 def test_the_exit_and_the_death(act, expected):
-    with seized(act) as found:
+    with seized(act, exits=True) as found:
         found.go()
         status = go_on(found)
         stop = classify(found.pid, status)
@@ -221,14 +220,14 @@ def statuses(found):
 
 
 def test_what_was_killed_since_is_at_no_stop():
-    with seized(exits=False) as found:
+    with seized() as found:
         os.kill(found.pid, signal.SIGKILL)
         assert [classify(found.pid, status) for status in statuses(found)] == [None] * 7
 
 
 @pytest.mark.parametrize("name", ["signal_info", "event_message"])
 def test_what_is_killed_between_two_questions_is_at_no_stop(name, monkeypatch):
-    with seized(exits=False) as found:
+    with seized() as found:
         asked = getattr(ptrace, name)
 
         def killed(tid):

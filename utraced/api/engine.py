@@ -16,7 +16,6 @@ EventName = Literal[
     "exec",
     "exit",
     "job_control",
-    "reap",
     "signal",
     "syscall_entry",
     "syscall_exit",

@@ -19,8 +19,8 @@ Call = TypeVar("Call", bound=Method[Any])
 class Waits(Protocol):
     """How a handler waits for threads to stop."""
 
-    async def over(self, waiter: Waiter, timeout: float) -> bool:
-        """Wait until ``waiter`` is over, or for ``timeout`` seconds; tell whether it is over."""
+    async def over(self, waiter: Waiter, patience: float) -> bool:
+        """Wait until ``waiter`` is over, or for ``patience`` seconds; tell whether it is over."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from functools import cache
 
 from utraced.api import daemon as api
 from utraced.kernel.denied import yama_scope
@@ -30,7 +31,7 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
         target_user=_user(os.geteuid()),
         access="full",
         tracer_pid=os.getpid(),
-        pid_namespace=os.stat("/proc/self/ns/pid").st_ino,
+        pid_namespace=_pid_namespace(),
         limits=api.Limits(
             max_packet=MAX_PACKET, max_batch=MAX_BATCH, max_fds=MAX_FDS, max_read=MAX_READ, max_queue=MAX_QUEUE
         ),
@@ -38,11 +39,18 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
     )
 
 
+@cache
 def _boot_id() -> str:
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
 
 
+@cache
+def _pid_namespace() -> int:
+    return os.stat("/proc/self/ns/pid").st_ino
+
+
+@cache
 def _user(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
@@ -50,8 +58,9 @@ def _user(uid: int) -> str:
         return str(uid)
 
 
+@cache
 def _features() -> dict[str, api.Feature]:
-    """Tell what works here, and why not."""
+    """Tell what works here, and why not, as it stood when first asked."""
     scope = yama_scope()
     reasons = {
         1: "kernel.yama.ptrace_scope is 1: only what was started with utracectl, or named this tracer",

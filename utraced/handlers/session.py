@@ -44,6 +44,7 @@ Reason = Literal["client_request", "session_closed", "daemon_stopping"]
 class Session:
     """One connection's engines and traces, and its outgoing packets.
 
+    ``fellows`` are all sessions of this worker by number, itself among them.
     ``creating`` counts requests whose reply will bring a new id: until it is sent, events wait behind it.
     ``urgent``: there are events that should not wait for more to go with them.
     """
@@ -54,6 +55,8 @@ class Session:
         self.tracer = tracer
         self.encoding: Encoding = JSON
         self.client: str | None = None
+        self.fellows: dict[int, Session] = {session: self}
+        self.stall_seconds: int | None = None
         self.engines: dict[int, Engine] = {}
         self.traces: dict[int, Trace] = {}
         self.ended: dict[int, Status | None] = {}

@@ -54,7 +54,7 @@ def resume(params: api.Resume, context: Context) -> api.Running:
     number = _replacement(params.signal)
     tracees = _tracees(engine, params.tid, context)
     if params.tid is None:
-        tracees = [tracee for tracee in tracees if engine in tracee.holders and tracee.stopped]
+        tracees = [tracee for tracee in tracees if engine in tracee.holders]
         if not tracees:
             raise NotHeld(f"engine {engine.id} holds no thread of process {engine.process.pid}")
     running = True

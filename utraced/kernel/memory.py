@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from time import monotonic
+from typing import Self
 
 from utraced.errors import BadAddress, NoSuchProcess, TimedOut
 from utraced.model import hex_text
@@ -96,7 +97,7 @@ class Reader:
         self.pid = pid
         self._fd = -1
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
         """Open the memory; raises PermissionError, NoSuchProcess."""
         try:
             self._fd = os.open(f"/proc/{self.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
@@ -114,8 +115,11 @@ class Reader:
         Raises BadAddress at the first unreadable byte, unless ``partial``.
         """
         data = bytearray(size)
-        view = memoryview(data)
-        holes = self._each(address, size, partial, lambda offset, part: view.__setitem__(_slice(offset, part), part))
+
+        def take(offset: int, part: bytes) -> None:
+            data[offset : offset + len(part)] = part
+
+        holes = self._each(address, size, take, partial=partial)
         return bytes(data), holes
 
     def copy(self, address: int, size: int, fd: int, *, partial: bool) -> tuple[int, list[Span]]:
@@ -124,17 +128,11 @@ class Reader:
         Raises OSError where ``fd`` cannot be written.
         """
         os.ftruncate(fd, 0)
-        holes = self._each(address, size, partial, lambda offset, part: _write(fd, offset, part))
+        holes = self._each(address, size, lambda offset, part: _write(fd, offset, part), partial=partial)
         os.ftruncate(fd, size)
         return size, holes
 
-    def _each(
-        self,
-        address: int,
-        size: int,
-        partial: bool,
-        take: Callable[[int, bytes], object],
-    ) -> list[Span]:
+    def _each(self, address: int, size: int, take: Callable[[int, bytes], object], *, partial: bool) -> list[Span]:
         """Read piece by piece; return the unreadable pages, joined."""
         holes: list[Span] = []
         done = 0
@@ -174,10 +172,6 @@ class Reader:
             if error.errno == errno.ESRCH:
                 raise NoSuchProcess(f"process {self.pid} has ended", pid=self.pid) from None
             raise
-
-
-def _slice(offset: int, part: bytes) -> slice:
-    return slice(offset, offset + len(part))
 
 
 def _write(fd: int, offset: int, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -29,7 +30,5 @@ def open_sigchld() -> int:
 
 def drain(fd: int) -> None:
     """Read whatever is pending; signals are merged, so this says only that there is something to wait for."""
-    try:
+    with contextlib.suppress(BlockingIOError):
         os.read(fd, 128 * 4)
-    except BlockingIOError:
-        pass

@@ -107,5 +107,5 @@ class Entry:
 
 def args_text(args: tuple[int, ...]) -> Args:
     """Return six registers as the protocol writes them."""
-    a, b, c, d, e, f = args
-    return (f"{a:#x}", f"{b:#x}", f"{c:#x}", f"{d:#x}", f"{e:#x}", f"{f:#x}")
+    a, b, c, d, e, f = map(hex, args)
+    return a, b, c, d, e, f

@@ -12,7 +12,7 @@ from utraced.model import Holder, ThreadState, ThreadStatus
 from . import lifecycle
 from .actions import Interrupt, Wish
 from .engine import Engine
-from .process import Process, Tracee
+from .process import Process, Tracee, Why
 from .stops import SignalStop
 from .waiting import Waiter
 
@@ -127,7 +127,7 @@ def hold(core: Core, engine: Engine, tracees: Iterable[Tracee], *, announce: boo
     return wait(core, waiter)
 
 
-def give_up(core: Core, engine: Engine, waiter: Waiter, why: str) -> None:
+def give_up(core: Core, engine: Engine, waiter: Waiter, why: Why) -> None:
     """Stop waiting: threads that are not held yet get a ``stop`` event when they are."""
     if waiter in core.waiters:
         core.waiters.remove(waiter)
@@ -160,7 +160,7 @@ def resume(core: Core, engine: Engine, tracee: Tracee, wish: Wish, signal: int |
     Returns whether the thread runs now.  Raises NotHeld, and Contended where another engine holds the thread at the
     signal that is to be changed.
     """
-    if engine not in tracee.holders or not tracee.stopped:
+    if engine not in tracee.holders:  # one that is pending may be let go before it is held
         raise NotHeld(f"thread {tracee.tid} is not held by engine {engine.id}", tid=tracee.tid)
     if signal is not None:
         if type(tracee.stop) is not SignalStop:

@@ -289,11 +289,10 @@ class Core:
         if tracee.leaving:
             self._let_go(tracee)
         elif tracee.holders:
-            for engine, why in tracee.announce.items():
-                stop = events.Stop(why=why, pc=f"{tracee.stop.pc:#x}" if tracee.stop is not None else None)  # type: ignore[arg-type]
-                stop.held = True
-                self.tell(engine, tracee, stop)
-            tracee.announce.clear()
+            pc = hex(tracee.stop.pc) if tracee.stop is not None else None
+            announce, tracee.announce = tracee.announce, {}
+            for engine, why in announce.items():
+                self.tell(engine, tracee, events.Stop(why=why, pc=pc, held=True))
         else:
             self.restart(tracee)
 

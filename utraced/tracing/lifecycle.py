@@ -48,8 +48,8 @@ class Orphans:
         self.departed[tid] = death
 
     def of(self, pid: int) -> list[int]:
-        """Return the stopped orphans whose process's parent is ``pid``."""
-        return [tid for tid, origin in self.origins.items() if origin.ppid == pid]
+        """Return the stopped orphans that lead a process whose parent is ``pid``."""
+        return [tid for tid, origin in self.origins.items() if origin.tgid == tid and origin.ppid == pid]
 
 
 def unknown(core: Core, stop: AnyStop) -> None:
@@ -65,18 +65,13 @@ def unknown(core: Core, stop: AnyStop) -> None:
 def origin(core: Core, tid: int, found: Origin | None) -> None:
     """Take what /proc says of an orphan, None where it is gone.
 
-    A thread of a known process needs no parent's word.  A process whose parent is not traced, or is gone, would wait
-    for ever: it is detached.
+    It waits for its parent's word, so that nothing is told of it before its clone.  One whose parent is not traced, or
+    is gone, would wait for ever: it is detached.  (A thread's parent always tells, or is killed together with it.)
     """
     stop = core.orphans.stops.get(tid)
     if stop is None or found is None:
         return
-    if found.tgid != tid and found.tgid in core.processes:
-        process = core.processes[found.tgid]
-        thread = Tracee(tid, process)
-        thread.leaving = not process.engines
-        adopt(core, thread)
-    elif found.ppid in core.processes:
+    if (found.ppid if found.tgid == tid else found.tgid) in core.processes:
         core.orphans.origins[tid] = found
     else:
         core.actions.append(Detach(tid))
@@ -86,21 +81,22 @@ def origin(core: Core, tid: int, found: Origin | None) -> None:
 def clone(core: Core, tracee: Tracee, stop: CloneStop) -> None:
     """A thread made another thread or process: follow it, or let it go at its first stop."""
     process = tracee.process
-    children: dict[Engine, Engine] = {}
-    gone = stop.child in core.orphans.departed
-    if gone:
-        del core.orphans.departed[stop.child]
-    elif stop.child not in core.tracees:
-        if stop.is_thread:
-            child = Tracee(stop.child, process)
-            child.leaving = not process.engines
-        else:
-            child, children = follow(core, process, stop.child)
-        child.exits = tracee.exits  # a new thread inherits its parent's ptrace options
-        tell_clone(core, tracee, stop, children)
-        adopt(core, child)
+    orphans = core.orphans
+    end = orphans.departed.pop(stop.child, None) if stop.child in orphans.departed else stop
+    if end is None or stop.child in core.tracees:
+        tell_clone(core, tracee, stop, {})
         return
+    children: dict[Engine, Engine] = {}
+    if stop.is_thread:
+        child = Tracee(stop.child, process)
+        child.leaving = not process.engines
+    else:
+        child, children = follow(core, process, stop.child)
+    child.exits = tracee.exits  # a new thread inherits its parent's ptrace options
     tell_clone(core, tracee, stop, children)
+    adopt(core, child)
+    if type(end) is Death:  # it was killed before it was told of
+        death(core, end)
 
 
 def tell_clone(core: Core, tracee: Tracee, stop: CloneStop, children: dict[Engine, Engine]) -> None:

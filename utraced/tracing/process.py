@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from utraced.model import Status
 from utraced.syscalls.memory import Memory
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .stops import AnyStop, SyscallStop
     from .trace import Trace
+
+
+Why = Literal["requested", "attached", "exec"]
+"""Why a thread is held, as ``stop`` events tell it."""
 
 
 class Target(Memory, Protocol):
@@ -78,7 +82,7 @@ class Tracee:
         self.signal = 0
         self.holders: list[Engine] = []
         self.wishes: dict[Engine, Wish] = {}
-        self.announce: dict[Engine, str] = {}
+        self.announce: dict[Engine, Why] = {}
         self.entry: SyscallStop | None = None
         self.entries: dict[Trace, Entry] = {}
 

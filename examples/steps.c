@@ -1,0 +1,91 @@
+/* steps PID: attach to a process, read its registers, let its main thread do three instructions, and leave it.
+
+   cc -o steps steps.c && UTRACED_SOCKET=... ./steps PID */
+#include "connection.h"
+
+static int utraced;
+static char packet[MAX_PACKET + 1]; /* the one that came last */
+static char stepped[32];            /* where the step ended, as "0x...", or "" while it lasts */
+
+/* Take note of an event. Of a held target nothing but our steps, or its end, can be told. */
+static void take_event(const char *event)
+{
+    const char *params = member(event, "params"), *kind = member(params, "kind");
+    if (strncmp(kind, "\"step\"", 6) == 0) {
+        const char *pc = member(params, "pc");
+        snprintf(stepped, sizeof stepped, "%.*s", length(pc), pc);
+    } else if (strncmp(kind, "\"detached\"", 10) == 0) {
+        fprintf(stderr, "the process has ended\n");
+        exit(1);
+    }
+}
+
+/* Receive one packet: an event or several in an array, or else the reply, which is returned. */
+static const char *receive(void)
+{
+    ssize_t size = recv(utraced, packet, MAX_PACKET, 0);
+    if (size < 0)
+        fail("recv");
+    if (size == 0) {
+        fprintf(stderr, "utraced has closed the connection\n");
+        exit(1);
+    }
+    packet[size] = 0;
+    if (packet[0] == '[')
+        for (const char *event = packet; *event != ']'; event = skip(event + 1))
+            take_event(event + 1);
+    else if (member(packet, "method"))
+        take_event(packet);
+    else
+        return packet;
+    return NULL;
+}
+
+/* Return the result of the request just sent. One is under way at a time, so that any reply is its reply. */
+static const char *reply(void)
+{
+    const char *reply;
+    while ((reply = receive()) == NULL)
+        ;
+    return result_of(reply);
+}
+
+int main(int argc, char **argv)
+{
+    int pid = argc == 2 ? atoi(argv[1]) : 0;
+    if (pid <= 0) {
+        fprintf(stderr, "usage: steps PID\n");
+        return 2;
+    }
+    utraced = connect_to_utraced();
+
+    send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"daemon.hello\",\"params\":{\"client\":\"steps.c\"}}");
+    const char *version = member(reply(), "version");
+    printf("utraced %.*s\n", length(version), version);
+
+    send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"engine.attach\","
+                         "\"params\":{\"pid\":%d,\"hold\":true,\"events\":[]}}", pid);
+    int engine = atoi(member(reply(), "engine"));
+    printf("engine %d holds process %d\n", engine, pid);
+
+    /* The main thread of a process has the process's number. */
+    send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"registers.read\","
+                         "\"params\":{\"engine\":%d,\"tid\":%d}}", engine, pid);
+    const char *general = member(reply(), "general"), *pc = member(general, "rip"), *sp = member(general, "rsp");
+    printf("pc %.*s\nsp %.*s\n", length(pc) - 2, pc + 1, length(sp) - 2, sp + 1);
+
+    for (int i = 0; i < 3; i++) {
+        stepped[0] = 0;
+        send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"thread.resume\","
+                             "\"params\":{\"engine\":%d,\"tid\":%d,\"action\":\"step\"}}", 4 + i, engine, pid);
+        reply();
+        while (stepped[0] == 0)
+            receive();
+        printf("step %.*s\n", (int)strlen(stepped) - 2, stepped + 1);
+    }
+
+    send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"engine.detach\",\"params\":{\"engine\":%d}}", engine);
+    reply();
+    printf("detached\n");
+    return 0;
+}

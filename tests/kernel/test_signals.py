@@ -1,0 +1,60 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from tests.children import NOBODY, as_user, ended, needs_root
+from tests.kernel.targets import target
+from utraced.kernel.signals import send
+
+
+def test_a_signal_reaches_the_thread_that_was_meant():
+    def act(side):
+        tids = []
+        started = threading.Event()
+
+        def other():
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+            tids.append(threading.get_native_id())
+            started.set()
+            info = signal.sigwaitinfo({signal.SIGUSR1})
+            side.say(f"got {info.si_signo} from {info.si_pid}".encode())
+
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        threading.Thread(target=other, daemon=True).start()
+        started.wait()
+        side.say(f"tid {tids[0]}.".encode())
+        side.wait()
+
+    with target(act) as found:
+        found.go()
+        found.hear(b".")
+        tid = next(int(name) for name in os.listdir(f"/proc/{found.pid}/task") if int(name) != found.pid)
+        send(found.pid, tid, signal.SIGUSR1)
+        found.hear(f"got 10 from {os.getpid()}".encode())
+
+
+def test_nobody_is_there():
+    pid = ended()
+    with pytest.raises(ProcessLookupError):
+        send(pid, pid, 0)
+
+
+def test_a_thread_of_another_process_is_not_reached():
+    with target() as found, pytest.raises(ProcessLookupError):
+        send(os.getpid(), found.pid, 0)
+
+
+@needs_root
+def test_the_kernel_says_whom_one_may_signal():
+    with target() as found:
+
+        def refused():
+            try:
+                send(found.pid, found.pid, signal.SIGUSR1)
+            except PermissionError:
+                return True
+            return False
+
+        assert as_user(refused, NOBODY)

@@ -1,0 +1,358 @@
+"""A kernel in a few lines: threads that run, stop, clone, exec and die as ptrace(2) and the kernel's source have it.
+
+What of ``kernel/signal.c`` and ``kernel/ptrace.c`` matters to a tracer: any stop clears a pending interrupt; a stop
+that SIGKILL ends is never waited for; a new thread's first stop and its parent's event come in either order; an exec
+waits until the tracer has reaped all other threads, and the leader's tid passes to who made it without a word; a
+leader's death is told when it is the last one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from utraced.model import Status
+from utraced.tracing.actions import Wish
+from utraced.tracing.stops import AnyStop, CloneStop, Death, ExecStop, GroupStop
+
+from . import playbook
+
+
+class Thread:
+    """One thread.
+
+    ``state``: ``running``, ``trapped``, ``listening``, ``zombie`` (its death can be told), ``ended`` (a leader whose
+    threads live on), ``gone``.  ``stop`` is what it is trapped in, ``told`` whether waitpid has told of it.
+    """
+
+    def __init__(self, tid: int, process: KernelProcess, *, traced: bool) -> None:
+        self.tid = tid
+        self.process = process
+        self.traced = traced
+        self.state = "running"
+        self.stop: AnyStop | None = None
+        self.told = False
+        self.interrupted = False  # JOBCTL_TRAP_STOP
+        self.stopping = False  # JOBCTL_STOP_PENDING
+        self.notified = False  # JOBCTL_TRAP_NOTIFY
+        self.dying: Status | None = None
+        self.exits = False
+        self.wish = Wish.RUN
+        self.in_call = False
+        self.signals: deque[int] = deque()
+        self.step_done = False
+        self.execing = False
+        process.threads[tid] = self
+
+    def __repr__(self) -> str:
+        return f"<{self.tid} {self.state} {type(self.stop).__name__ if self.stop else ''}>"
+
+    @property
+    def alive(self) -> bool:
+        return self.state in {"running", "trapped", "listening"}
+
+
+class KernelProcess:
+    """A thread group; ``stopped`` is the signal of its group-stop, 0 without."""
+
+    def __init__(self, pid: int, parent: int) -> None:
+        self.pid = pid
+        self.parent = parent
+        self.threads: dict[int, Thread] = {}
+        self.stopped = 0
+
+
+class Kernel:
+    """All threads, gone ones too."""
+
+    def __init__(self) -> None:
+        self.threads: dict[int, Thread] = {}
+        self.last = 9
+
+    def living(self) -> list[Thread]:
+        return [thread for thread in self.threads.values() if thread.alive]
+
+    def new_process(self, parent: int = 1, *, traced: bool = False) -> Thread:
+        self.last += 1
+        thread = Thread(self.last, KernelProcess(self.last, parent), traced=traced)
+        self.threads[thread.tid] = thread
+        return thread
+
+    def new_thread(self, process: KernelProcess, *, traced: bool = False) -> Thread:
+        self.last += 1
+        thread = Thread(self.last, process, traced=traced)
+        self.threads[thread.tid] = thread
+        return thread
+
+    # What the threads do
+
+    def can_act(self, thread: Thread) -> bool:
+        return thread.state == "running" and not thread.execing
+
+    def trap(self, thread: Thread, stop: AnyStop) -> None:
+        """ptrace_stop: any trap clears a pending interrupt."""
+        thread.state, thread.stop, thread.told = "trapped", stop, False
+        thread.interrupted = False
+
+    def pending(self, thread: Thread) -> bool:
+        """Do what a thread must before it goes on: stops for the tracer, then signals; return whether it did."""
+        if not thread.traced:
+            return False
+        if thread.interrupted or thread.stopping or thread.notified:
+            thread.stopping = thread.notified = False
+            signal = thread.process.stopped
+            self.trap(
+                thread, playbook.group_stopped(thread.tid, signal) if signal else playbook.interrupted(thread.tid)
+            )
+        elif thread.step_done:
+            thread.step_done = False
+            self.trap(thread, playbook.stepped(thread.tid))
+        elif thread.signals:
+            self.trap(thread, playbook.signalled(thread.tid, thread.signals.popleft()))
+        else:
+            return False
+        return True
+
+    def call(self, thread: Thread) -> None:
+        """Enter a system call, or return from it."""
+        if self.pending(thread):
+            return
+        thread.in_call = not thread.in_call
+        if thread.traced and thread.wish is Wish.SYSCALL:
+            make = playbook.entering if thread.in_call else playbook.leaving
+            self.trap(thread, make(thread.tid))
+        elif thread.wish <= Wish.BLOCK_STEP:
+            thread.step_done = thread.traced
+            thread.in_call = False
+            self.pending(thread)
+
+    def clone(self, thread: Thread, how: str) -> None:
+        if self.pending(thread) or thread.wish is Wish.SYSCALL and not thread.in_call:
+            return
+        if how == "thread":
+            child = self.new_thread(thread.process, traced=thread.traced)
+        else:
+            child = self.new_process(thread.process.pid, traced=thread.traced)
+        child.in_call, child.exits = True, thread.exits
+        if thread.traced:
+            child.interrupted = True  # ptrace_init_task: its first stop
+            self.trap(
+                thread, CloneStop(thread.tid, playbook.now(), playbook.PC, child.tid, how, how == "thread")
+            )
+
+    def exec(self, thread: Thread) -> None:
+        """Begin an exec: all other threads are killed, and waited for."""
+        if self.pending(thread) or thread.wish is Wish.SYSCALL and not thread.in_call:
+            return
+        thread.execing = True
+        for other in list(thread.process.threads.values()):
+            if other is not thread:
+                self.kill(other, Status(signal="SIGKILL"))
+        self.finish_exec(thread.process)
+
+    def finish_exec(self, process: KernelProcess) -> None:
+        """End an exec when all others are reaped: de_thread."""
+        thread = next((thread for thread in process.threads.values() if thread.execing), None)
+        leader = self.threads[process.pid]
+        if thread is None or thread.dying:
+            return
+        if any(other not in (thread, leader) for other in process.threads.values()):
+            return
+        if leader is not thread:
+            if leader.alive:
+                return
+            leader.state = "gone"
+            del process.threads[thread.tid]
+            del self.threads[thread.tid]
+        former, thread.tid, thread.execing = thread.tid, process.pid, False
+        process.threads[process.pid] = self.threads[process.pid] = thread
+        if thread.traced:
+            self.trap(thread, playbook.execed(process.pid, former))
+
+    def exit(self, thread: Thread, status: Status) -> None:
+        """End one thread: PTRACE_EVENT_EXIT if asked for, then the end."""
+        if self.pending(thread):
+            return
+        self.begin_exit(thread, status)
+
+    def begin_exit(self, thread: Thread, status: Status) -> None:
+        thread.dying = status
+        if thread.traced and thread.exits:
+            stop = playbook.exiting(thread.tid)
+            stop.status = status
+            self.trap(thread, stop)
+        else:
+            self.end(thread)
+
+    def end(self, thread: Thread) -> None:
+        thread.stop = None
+        if thread.traced:
+            thread.state = "zombie"
+            if thread.tid == thread.process.pid and len(thread.process.threads) > 1:
+                thread.state = "ended"
+                self.finish_exec(thread.process)
+        else:
+            self.reap(thread)
+
+    def reap(self, thread: Thread) -> None:
+        """release_task: forget a dead thread; a leader that waited for it may now be told."""
+        process = thread.process
+        if thread.tid == process.pid and len(process.threads) > 1:
+            thread.state = "ended"
+            self.finish_exec(process)
+            return
+        thread.state = "gone"
+        del process.threads[thread.tid]
+        for child in self.threads.values():
+            if child.process.parent == process.pid and not process.threads:
+                child.process.parent = 1
+        leader = self.threads[process.pid]
+        if leader.state == "ended" and len(process.threads) == 1:
+            if leader.traced:
+                leader.state = "zombie"
+            else:
+                self.reap(leader)
+                return
+        self.finish_exec(process)
+
+    def kill(self, thread: Thread, status: Status) -> None:
+        """SIGKILL, an exec or exit_group of another thread: it leaves every stop but its last."""
+        if not thread.alive:
+            return
+        if thread.dying:  # at PTRACE_EVENT_EXIT: a second SIGKILL ends that too
+            self.end(thread)
+            return
+        thread.execing = False
+        self.begin_exit(thread, status)
+
+    def kill_all(self, process: KernelProcess, status: Status) -> None:
+        for thread in list(process.threads.values()):
+            self.kill(thread, status)
+
+    def stop_group(self, process: KernelProcess, signal: int) -> None:
+        """A stop signal takes effect: every thread has to take part."""
+        if not process.stopped:
+            process.stopped = signal
+            for thread in process.threads.values():
+                thread.stopping = thread.alive and thread.traced and not thread.dying
+
+    def continue_group(self, process: KernelProcess) -> None:
+        """SIGCONT: listening threads trap again, those in their stop do when they listen."""
+        if process.stopped:
+            process.stopped = 0
+            for thread in process.threads.values():
+                thread.stopping = False
+                if thread.traced and not thread.dying and (thread.state == "listening" or self._in_group_stop(thread)):
+                    thread.notified = True
+                    if thread.state == "listening":
+                        thread.state = "running"
+                        self.pending(thread)
+
+    def _in_group_stop(self, thread: Thread) -> bool:
+        return thread.state == "trapped" and isinstance(thread.stop, GroupStop)
+
+    # What the tracer sees and does
+
+    def ready(self) -> list[Thread]:
+        """Return the threads of which waitpid has something to tell."""
+        return [
+            thread
+            for thread in self.threads.values()
+            if thread.traced and (thread.state == "zombie" or (thread.state == "trapped" and not thread.told))
+        ]
+
+    def wait(self, thread: Thread) -> AnyStop:
+        """Tell a thread's stop, at the time at which the tracer sees it, or its death."""
+        if thread.state == "zombie":
+            status = thread.dying
+            assert status is not None
+            self.reap(thread)
+            return Death(thread.tid, playbook.now(), 0, status)
+        assert thread.stop is not None
+        thread.told = True
+        thread.stop.time_ns = playbook.now()
+        return thread.stop
+
+    def seize(self, tid: int) -> bool:
+        thread = self.threads.get(tid)
+        if thread is None or not thread.alive or thread.dying or thread.traced:
+            return False
+        thread.traced = thread.interrupted = True
+        thread.exits = False
+        thread.wish = Wish.RUN
+        return True
+
+    def interrupt(self, tid: int) -> None:
+        thread = self.threads.get(tid)
+        if thread is None or not thread.alive or thread.dying:
+            return
+        assert thread.traced, f"interrupt of {tid}, which is not traced"
+        thread.interrupted = True
+        if thread.state == "listening":
+            thread.state = "running"
+            self.pending(thread)
+
+    def restart(self, tid: int, wish: Wish, signal: int) -> None:
+        thread = self.threads.get(tid)
+        if self._cannot(thread, "restart", tid) or thread is None:
+            return
+        thread.wish = wish
+        if signal in {9, 15}:
+            self._let_run(thread)
+            self.kill_all(thread.process, Status(signal="SIGTERM"))
+        elif signal in {19, 20}:
+            self._let_run(thread)
+            self.stop_group(thread.process, signal)
+        else:
+            self._let_run(thread)
+
+    def listen(self, tid: int) -> None:
+        thread = self.threads.get(tid)
+        if self._cannot(thread, "listen", tid) or thread is None:
+            return
+        if thread.dying:
+            return  # -EIO: not in a group-stop
+        assert self._in_group_stop(thread), f"{tid} listens in {thread}"
+        thread.state = "listening"
+        if thread.notified or thread.interrupted:
+            thread.state = "running"
+            self.pending(thread)
+
+    def detach(self, tid: int) -> bool:
+        thread = self.threads.get(tid)
+        if self._cannot(thread, "detach", tid) or thread is None:
+            return False
+        thread.traced = thread.interrupted = thread.notified = thread.stopping = False
+        self._let_run(thread)
+        return True
+
+    def set_exits(self, tid: int, exits: bool) -> None:
+        thread = self.threads.get(tid)
+        if not self._cannot(thread, "set options of", tid) and thread is not None:
+            thread.exits = exits
+
+    def _cannot(self, thread: Thread | None, what: str, tid: int) -> bool:
+        """Tell whether a request fails with ESRCH, which only a dying thread may give."""
+        if thread is None or not thread.alive:
+            return True
+        assert thread.traced, f"{what} {tid}: not traced"
+        assert thread.state == "trapped", f"{what} {tid}: {thread}"
+        assert thread.told or thread.dying, f"{what} {tid}, of whose stop nothing was told: {thread}"
+        return False
+
+    def _let_run(self, thread: Thread) -> None:
+        thread.state, thread.stop = "running", None
+        if thread.dying:
+            self.end(thread)
+
+    def will_be_told_of(self, child: Thread) -> bool:
+        """Tell whether a new thread's parent will still tell of it, or of its own end or exec."""
+        ready = self.ready()
+        parents = [
+            thread
+            for thread in self.threads.values()
+            if thread.process is child.process or thread.process.pid == child.process.parent
+        ]
+        return any(isinstance(thread.stop, CloneStop) and thread.stop.child == child.tid for thread in ready) or any(
+            thread.execing or thread.dying or isinstance(thread.stop, ExecStop) and thread in ready
+            for thread in parents
+        )

@@ -1,0 +1,366 @@
+"""Whatever threads do and engines ask, in any order: the core keeps its rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from utraced.api import events
+from utraced.errors import Contended, NotHeld
+from utraced.model import Status
+from utraced.tracing import control, lifecycle
+from utraced.tracing.actions import Complete, Detach, Forget, Interrupt, Listen, Restart, Retire, SetOptions, Tell, Wish
+from utraced.tracing.core import Core
+from utraced.tracing.engine import Engine
+from utraced.tracing.process import Process
+from utraced.tracing.selection import Selection
+from utraced.tracing.stops import EventStop, ExecStop, SyscallStop
+from utraced.tracing.trace import Trace
+from utraced.tracing.waiting import Waiter
+
+from .fake_kernel import Kernel, Thread
+from .playbook import FakeOwner, FakeTarget
+
+KINDS = ["clone", "death", "exec", "exit", "job_control", "signal", "syscall_entry", "syscall_exit", "vfork_done"]
+MASKS = st.dictionaries(st.sampled_from(KINDS), st.sampled_from(["report", "hold"]), max_size=5)
+PICKS = st.integers(0, 1 << 16)
+TRACEES_AT_MOST = 12
+
+
+class Machine(RuleBasedStateMachine):
+    """Three sessions on the processes of a fake kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernel = Kernel()
+        self.core = Core(FakeTarget)
+        self.owners = [FakeOwner(number) for number in (1, 2, 3)]
+        self.engines: list[Engine] = []
+        self.waiters: dict[int, Waiter] = {}
+        self.known: set[tuple[int, int]] = set()
+        self.ended: set[tuple[int, int]] = set()
+        self.last_told: dict[tuple[int, int, int], int] = {}
+        self.following: dict[int, str] = {}
+
+    @initialize(threads=st.integers(0, 2))
+    def begin(self, threads: int) -> None:
+        process = self.kernel.new_process().process
+        for _ in range(threads):
+            self.kernel.new_thread(process)
+
+    # The kernel's side
+
+    def pick(self, pick: int) -> Thread | None:
+        """Return a thread that can do something by itself; None where there is none."""
+        able = [thread for thread in self.kernel.living() if self.kernel.can_act(thread)]
+        return able[pick % len(able)] if able else None
+
+    @rule(pick=PICKS)
+    def goes_on(self, pick: int) -> None:
+        thread = self.pick(pick)
+        if thread is not None:
+            self.kernel.call(thread)
+
+    @rule(pick=PICKS, how=st.sampled_from(["thread", "thread", "fork", "vfork"]))
+    def clones(self, pick: int, how: str) -> None:
+        thread = self.pick(pick)
+        if thread is not None and len(self.kernel.living()) < TRACEES_AT_MOST:
+            self.kernel.clone(thread, how)
+
+    @rule(pick=PICKS)
+    def execs(self, pick: int) -> None:
+        thread = self.pick(pick)
+        if thread is not None and not any(other.execing for other in thread.process.threads.values()):
+            self.kernel.exec(thread)
+
+    @rule(pick=PICKS)
+    def exits(self, pick: int) -> None:
+        thread = self.pick(pick)
+        if thread is not None:
+            self.kernel.exit(thread, Status(code=0))
+
+    @rule(pick=PICKS)
+    def exits_with_its_process(self, pick: int) -> None:
+        thread = self.pick(pick)
+        if thread is not None and not self.kernel.pending(thread):
+            self.kernel.kill_all(thread.process, Status(code=1))
+
+    @rule(pick=PICKS)
+    def is_killed(self, pick: int) -> None:
+        living = self.kernel.living()
+        if living:
+            self.kernel.kill_all(living[pick % len(living)].process, Status(signal="SIGKILL"))
+
+    @rule(pick=PICKS, signal=st.sampled_from([10, 15, 19, 20]))
+    def is_signalled(self, pick: int, signal: int) -> None:
+        thread = self.pick(pick)
+        if thread is not None:
+            thread.signals.append(signal)
+
+    @rule(pick=PICKS)
+    def is_continued(self, pick: int) -> None:
+        living = self.kernel.living()
+        if living:
+            self.kernel.continue_group(living[pick % len(living)].process)
+
+    # The tracer's side
+
+    @rule(pick=PICKS)
+    def collects(self, pick: int) -> None:
+        ready = self.kernel.ready()
+        if ready:
+            self.collect(ready[pick % len(ready)])
+
+    def collect(self, thread: Thread) -> None:
+        tid = thread.tid
+        stop = self.kernel.wait(thread)
+        if isinstance(stop, SyscallStop):
+            wish = self.core.handle_syscall(stop)
+            self.perform()
+            if wish is not None:
+                self.restart(Restart(tid, wish))
+            return
+        self.core.handle(stop)
+        if isinstance(self.core.orphans.stops.get(tid), EventStop) and tid not in self.core.orphans.origins:
+            child = self.kernel.threads.get(tid)
+            found = None
+            if child is not None and child.state != "gone":
+                found = lifecycle.Origin(child.process.pid, child.process.parent)
+            lifecycle.origin(self.core, tid, found)
+        self.perform()
+
+    def looks(self) -> None:
+        """Take the execs that wait to be told: who made them has the tid of a leader that may be held."""
+        for thread in self.kernel.ready():
+            if isinstance(thread.stop, ExecStop):
+                self.collect(thread)
+
+    def perform(self) -> None:
+        kernel = self.kernel
+        for action in self.core.take():
+            match action:
+                case Restart():
+                    self.restart(action)
+                case Listen(tid):
+                    self.check_free(tid)
+                    kernel.listen(tid)
+                case Interrupt(tid):
+                    kernel.interrupt(tid)
+                case SetOptions(tid, exits):
+                    kernel.set_exits(tid, exits)
+                case Detach(tid):
+                    self.check_free(tid)
+                    if kernel.detach(tid):
+                        self.core.detached(tid)
+                        self.perform()
+                case Tell(owner, event):
+                    self.told(owner, event)
+                case Retire(engine):
+                    owner, number = engine.owner, engine.id if engine.trace is None else engine.trace.id
+                    assert (owner.session, number) in self.ended
+                case Complete(waiter):
+                    assert not waiter.outstanding
+                case Forget(pid):
+                    assert pid not in self.core.processes
+
+    def restart(self, action: Restart) -> None:
+        self.check_free(action.tid)
+        self.kernel.restart(action.tid, action.wish, action.signal)
+
+    def check_free(self, tid: int) -> None:
+        tracee = self.core.tracees.get(tid)
+        assert tracee is None or not tracee.holders, f"{tid} goes on while it is held"
+
+    def told(self, owner: Any, event: events.Event) -> None:
+        """Check what a client can rely on."""
+        number = event.engine if event.engine is not None else event.trace
+        assert number is not None
+        key = (owner.session, number)
+        assert key in self.known, f"{event.kind if hasattr(event, 'kind') else event} of an engine nobody was told of"
+        assert key not in self.ended, f"{event} of an engine that has ended"
+        if isinstance(event, events.Clone) and event.child_engine is not None:
+            self.known.add((owner.session, event.child_engine))
+            engine = owner.engines[event.child_engine]
+            assert engine.process.pid == event.child_pid
+            self.engines.append(engine)
+        if isinstance(event, events.Detached):
+            self.ended.add(key)
+            self.engines = [engine for engine in self.engines if self.key(engine) != key]
+            return
+        if event.held:
+            assert owner in [engine.owner for engine in self.core.tracees[event.tid].holders]
+        if not isinstance(event, events.SyscallEntry) or event.trace is None:
+            assert event.time_ns
+            line = (*key, event.tid)
+            assert self.last_told.get(line, 0) <= event.time_ns, f"{event} is told too late"
+            self.last_told[line] = event.time_ns
+
+    # The sessions' side
+
+    @staticmethod
+    def key(engine: Engine) -> tuple[int, int]:
+        return engine.owner.session, engine.id if engine.trace is None else engine.trace.id
+
+    def attached(self, pid: int) -> Process | None:
+        """Attach to a process as the tracer does."""
+        core = self.core
+        process = core.processes.get(pid)
+        if process is not None and process.engines:
+            return process
+        while self.kernel.ready():
+            self.collect(self.kernel.ready()[0])
+        process = core.processes.get(pid) or Process(pid, FakeTarget(pid))
+        for tid in list(self.kernel.threads[pid].process.threads):
+            if tid not in process.tracees and (tid in core.orphans.stops or self.kernel.seize(tid)):
+                control.adopt_thread(core, process, tid)
+        if not process.tracees:
+            self.perform()
+            return None
+        core.processes[pid] = process
+        return process
+
+    def target(self, pick: int) -> Process | None:
+        leaders = [thread for thread in self.kernel.living() if thread.tid == thread.process.pid and not thread.dying]
+        return self.attached(leaders[pick % len(leaders)].tid) if leaders else None
+
+    @precondition(lambda self: len(self.engines) < 6)
+    @rule(pick=PICKS, owner=PICKS, mask=MASKS, hold=st.booleans(), hold_on_exec=st.booleans(), follow=st.booleans())
+    def attach(self, pick: int, owner: int, mask: dict[str, str], hold: bool, hold_on_exec: bool, follow: bool) -> None:
+        process = self.target(pick)
+        if process is None:
+            return
+        session = self.owners[owner % 3]
+        engine = Engine(session, process, events=mask, hold=hold, hold_on_exec=hold_on_exec, follow=follow)
+        engine.id = session.engine_id(engine)
+        self.known.add(self.key(engine))
+        self.engines.append(engine)
+        control.attach(self.core, engine)
+        self.perform()
+
+    @precondition(lambda self: len(self.engines) < 6)
+    @rule(pick=PICKS, owner=PICKS, follow=st.booleans(), entries=st.booleans(), words=st.sampled_from(["all", "none"]))
+    def trace(self, pick: int, owner: int, follow: bool, entries: bool, words: str) -> None:
+        process = self.target(pick)
+        if process is None:
+            return
+        session = self.owners[owner % 3]
+        trace = Trace(session, Selection([words]), follow=follow, entries=entries)
+        trace.id = session.new_id()
+        trace.processes = 1
+        engine = Engine(session, process, events={}, follow=follow, trace=trace)
+        self.known.add(self.key(engine))
+        self.engines.append(engine)
+        control.attach(self.core, engine)
+        self.perform()
+
+    def chosen(self, pick: int) -> Engine | None:
+        engines = [engine for engine in self.engines if engine.trace is None]
+        return engines[pick % len(engines)] if engines else None
+
+    @rule(pick=PICKS, which=PICKS, announce=st.booleans(), everything=st.booleans())
+    def hold(self, pick: int, which: int, announce: bool, everything: bool) -> None:
+        self.looks()
+        engine = self.chosen(pick)
+        if engine is not None:
+            tracees = list(engine.process.tracees.values())
+            control.hold(
+                self.core, engine, tracees if everything else [tracees[which % len(tracees)]], announce=announce
+            )
+            self.perform()
+
+    @rule(pick=PICKS, which=PICKS, wish=st.sampled_from(list(Wish)), signal=st.none() | st.sampled_from([0, 10, 15]))
+    def resume(self, pick: int, which: int, wish: Wish, signal: int | None) -> None:
+        self.looks()
+        held = [
+            (engine, tracee) for tracee in self.core.tracees.values() for engine in tracee.holders if tracee.stopped
+        ]
+        if held:
+            engine, tracee = held[which % len(held)]
+            before = list(tracee.holders)
+            try:
+                control.resume(self.core, engine, tracee, wish, signal)
+            except (NotHeld, Contended):
+                assert tracee.holders == before
+            self.perform()
+
+    @rule(pick=PICKS, mask=MASKS)
+    def set_events(self, pick: int, mask: dict[str, str]) -> None:
+        engine = self.chosen(pick)
+        if engine is not None:
+            engine.events = mask
+            control.refresh(self.core, engine.process)
+            self.perform()
+
+    @rule(pick=PICKS)
+    def detach(self, pick: int) -> None:
+        if self.engines:
+            self.end(self.engines[pick % len(self.engines)])
+
+    def end(self, engine: Engine) -> None:
+        """End an engine, or a trace in all its processes."""
+        self.looks()
+        for process in list(self.core.processes.values()):
+            for other in list(process.engines):
+                if other is engine or (other.trace is not None and other.trace is engine.trace):
+                    control.detach(self.core, other, "client_request", 1 << 61)
+        self.perform()
+
+    # The rules
+
+    @invariant()
+    def nothing_stays_stopped_that_nobody_holds(self) -> None:
+        for thread in self.kernel.living():
+            if not thread.traced or thread.state != "trapped" or not thread.told:
+                continue
+            tracee = self.core.tracees.get(thread.tid)
+            if tracee is None:
+                assert thread.tid in self.core.orphans.stops, f"{thread} is forgotten"
+                assert self.kernel.will_be_told_of(thread), f"{thread} waits for a parent that does not tell"
+            else:
+                assert tracee.stopped, f"{thread} is taken to run"
+                assert tracee.holders, f"{thread} is held by nobody"
+
+    @invariant()
+    def what_is_held_stops(self) -> None:
+        for thread in self.kernel.living():
+            tracee = self.core.tracees.get(thread.tid)
+            if thread.state != "running" or not thread.traced or thread.dying or tracee is None:
+                continue
+            assert not tracee.stopped, f"{thread} is taken to be stopped"
+            process = tracee.process
+            slack = tracee.holders or tracee.leaving or tracee.fresh or thread.wish > process.request
+            if (slack or process.exits > thread.exits) and not thread.execing:
+                assert thread.interrupted, f"{thread} was not interrupted"
+
+    def teardown(self) -> None:
+        """After the last engine has left every thread is let go, or dead; only then is nothing remembered."""
+        for engine in list(self.engines):
+            self.end(engine)
+        assert not self.engines
+        for _ in range(1000):
+            ready = self.kernel.ready()
+            if ready:
+                self.collect(ready[0])
+                continue
+            able = [thread for thread in self.kernel.living() if thread.traced and self.kernel.can_act(thread)]
+            if not any([self.kernel.pending(thread) for thread in able]):
+                break
+        traced = [thread for thread in self.kernel.threads.values() if thread.traced and thread.alive]
+        assert traced == []
+        ended = {thread.tid for thread in self.kernel.threads.values() if thread.state == "ended"}
+        assert self.core.tracees.keys() <= ended
+        assert {tracee.process.pid for tracee in self.core.tracees.values()} == self.core.processes.keys()
+        assert not self.core.orphans.stops
+        assert not self.core.orphans.origins
+        assert not self.core.traces
+        assert all(waiter.outstanding <= ended for waiter in self.core.waiters)
+
+
+Machine.TestCase.settings = settings(
+    max_examples=2500, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+)
+test_engines_at_random = pytest.mark.filterwarnings("ignore")(Machine.TestCase)
