@@ -69,19 +69,20 @@ static const char *member(const char *p, const char *name)
     return NULL;
 }
 
-/* Return how many characters a value has, to be printed by "%.*s". */
-static int length(const char *value)
+/* Write a line of a name and a text without its quotes; its escapes stay, so that it cannot harm a terminal. */
+static void show(FILE *file, const char *name, const char *text)
 {
-    return value ? (int)(skip(value) - value) : 0;
+    if (text)
+        fprintf(file, "%s %.*s\n", name, (int)(skip(text) - text) - 2, text + 1);
 }
 
-/* Return the result of a reply; an error ends the program. Texts are shown as JSON has them, quotes and all. */
+/* Return the result of a reply; an error ends the program. */
 static const char *result_of(const char *reply)
 {
     const char *result = member(reply, "result"), *error = member(reply, "error");
     if (result == NULL) {
-        const char *message = member(error, "message"), *hint = member(member(error, "data"), "hint");
-        fprintf(stderr, "error: %.*s\nhint: %.*s\n", length(message), message, length(hint), hint);
+        show(stderr, "error:", member(error, "message"));
+        show(stderr, "hint:", member(member(error, "data"), "hint"));
         exit(1);
     }
     return result;

@@ -4,20 +4,18 @@
 #include "connection.h"
 
 static int utraced;
-static char packet[MAX_PACKET + 1]; /* the one that came last */
-static char stepped[32];            /* where the step ended, as "0x...", or "" while it lasts */
+static char packet[MAX_PACKET + 1];  /* the one that came last */
+static char stepped[MAX_PACKET + 1]; /* begins with where the step ended, "0x..." in quotes; empty while it lasts */
+static int ended;                    /* the process has, or we have detached from it */
 
-/* Take note of an event. Of a held target nothing but our steps, or its end, can be told. */
+/* Take note of an event. Other kinds were not asked for. */
 static void take_event(const char *event)
 {
     const char *params = member(event, "params"), *kind = member(params, "kind");
-    if (strncmp(kind, "\"step\"", 6) == 0) {
-        const char *pc = member(params, "pc");
-        snprintf(stepped, sizeof stepped, "%.*s", length(pc), pc);
-    } else if (strncmp(kind, "\"detached\"", 10) == 0) {
-        fprintf(stderr, "the process has ended\n");
-        exit(1);
-    }
+    if (strncmp(kind, "\"step\"", 6) == 0)
+        snprintf(stepped, sizeof stepped, "%s", member(params, "pc"));
+    else if (strncmp(kind, "\"detached\"", 10) == 0)
+        ended = 1;
 }
 
 /* Receive one packet: an event or several in an array, or else the reply, which is returned. */
@@ -60,8 +58,7 @@ int main(int argc, char **argv)
     utraced = connect_to_utraced();
 
     send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"daemon.hello\",\"params\":{\"client\":\"steps.c\"}}");
-    const char *version = member(reply(), "version");
-    printf("utraced %.*s\n", length(version), version);
+    show(stdout, "utraced", member(reply(), "version"));
 
     send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"engine.attach\","
                          "\"params\":{\"pid\":%d,\"hold\":true,\"events\":[]}}", pid);
@@ -71,17 +68,22 @@ int main(int argc, char **argv)
     /* The main thread of a process has the process's number. */
     send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"registers.read\","
                          "\"params\":{\"engine\":%d,\"tid\":%d}}", engine, pid);
-    const char *general = member(reply(), "general"), *pc = member(general, "rip"), *sp = member(general, "rsp");
-    printf("pc %.*s\nsp %.*s\n", length(pc) - 2, pc + 1, length(sp) - 2, sp + 1);
+    const char *general = member(reply(), "general");
+    show(stdout, "pc", member(general, "rip"));
+    show(stdout, "sp", member(general, "rsp"));
 
     for (int i = 0; i < 3; i++) {
         stepped[0] = 0;
         send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"thread.resume\","
                              "\"params\":{\"engine\":%d,\"tid\":%d,\"action\":\"step\"}}", 4 + i, engine, pid);
         reply();
-        while (stepped[0] == 0)
+        while (stepped[0] == 0 && !ended)
             receive();
-        printf("step %.*s\n", (int)strlen(stepped) - 2, stepped + 1);
+        if (ended) {
+            fprintf(stderr, "the process has ended\n");
+            return 1;
+        }
+        show(stdout, "step", stepped);
     }
 
     send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"engine.detach\",\"params\":{\"engine\":%d}}", engine);

@@ -14,59 +14,39 @@ Connecting is all there is to set up, closing undoes everything that was asked f
 
 Requests are the classes of ``utraced.api``, their answers those classes' results, and errors are raised as the classes
 of ``utraced.errors``.
+
+**Threads.** A client is used by one thread at a time, and says so with ``RuntimeError``; give each thread its own.
+``close`` alone may be called by any: who waits then gets ``ConnectionEnded``.
+
+**Memory.** Nothing is read but by ``call``, ``poll`` and ``events``: who takes no events leaves them to the daemon,
+which bounds them (``limits.max_queue``).  Only while a call waits are events taken in that nobody asked for, since its
+answer may stand behind them.
 """
 
 from __future__ import annotations
 
-import os
 import select
 import socket
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from time import monotonic
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
-import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from utracectl.connect import Link, NotConnected, connect_socket
-from utracectl.exit_codes import ERROR
-from utracectl.messages import Failure
+from utracectl.dialogue import CLOSED, MAX_PACKET, Asked, ConnectionEnded, Dialogue, close_all, value_of
 from utraced.api.events import AnyEvent
-from utraced.errors import ParseError, UtracedError
-from utraced.linux import sockets
-from utraced.rpc.connection import Connection
-from utraced.rpc.encoding import JSON, MESSAGEPACK
+from utraced.errors import TimedOut
 from utraced.rpc.message import Response
-from utraced.rpc.method import Method, Registry
-from utraced.rpc.packet import Descriptors, Packet
+from utraced.rpc.method import Method
+from utraced.rpc.packet import Descriptors
 
 Result = TypeVar("Result")
-MAX_PACKET = 204_800
-EVENT = "event"
 MOST_PACKETS = 64
 """Taken in at once: the events of so many are a few milliseconds' work."""
-
-
-class ConnectionEnded(Failure):
-    """The daemon or worker hung up or died; all that this session had asked for is undone."""
-
-    status = ERROR
-
-
-class _Message(Struct):
-    """A notification of an event."""
-
-    method: Literal["event"]
-    params: Raw
-
-
-class _Decoder(Protocol):
-    """What the decoders of both encodings offer."""
-
-    def decode(self, data: bytes | Raw, /) -> Any:
-        """Return the value; raises ``msgspec.DecodeError``."""
 
 
 class Client:
@@ -75,22 +55,24 @@ class Client:
     ``worker`` is the pid of an embedded worker that was started for this connection, else None.
     """
 
-    def __init__(self, sock: socket.socket, *, worker: int | None = None, json: bool = False) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        worker: int | None = None,
+        json: bool = False,
+        again: Callable[[], Link] | None = None,
+    ) -> None:
         """Talk over a connected SOCK_SEQPACKET socket, which the client then owns.
 
         ``json``: packets are JSON, which notifications then pass on as it came; by default they are MessagePack.
+        ``again`` connects anew where the connection ends before anything was heard (``Dialogue.may_repeat``); once.
         """
-        self.worker = worker
-        self._socket = sock
-        self._connection = Connection(Registry(), encoding=JSON if json else MESSAGEPACK)
-        self._events: deque[Raw] = deque()
-        self._messages: _Decoder = (msgspec.json if json else msgspec.msgpack).Decoder(list[_Message])
-        self._event: _Decoder = (msgspec.json if json else msgspec.msgpack).Decoder(AnyEvent)
-        self._responses: dict[int, Response] = {}
-        self._ended: str | None = None
-        self._poll = select.poll()
-        self._poll.register(sock, select.POLLIN)
-        sock.settimeout(0)
+        self._json = json
+        self._again = again
+        self._lock = threading.Lock()
+        self._closed = False
+        self._start(Link(sock, worker))
 
     def __enter__(self) -> Self:
         return self
@@ -100,43 +82,85 @@ class Client:
     ) -> None:
         self.close()
 
+    @property
+    def worker(self) -> int | None:
+        """The pid of an embedded worker that was started for this connection, else None."""
+        return self._dialogue.worker
+
     def close(self) -> None:
-        """Hang up; the daemon undoes everything of this session."""
-        self._socket.close()
+        """Hang up; the daemon undoes everything of this session.  Any thread may do so, and more than once."""
+        self._closed = True
+        if self._lock.acquire(blocking=False):
+            self._dialogue.close()
+            self._lock.release()
+        else:
+            # The thread that waits wakes up by this, and closes: a number closed under poll(2) might be taken anew.
+            self._dialogue.ended = self._dialogue.ended or ConnectionEnded(CLOSED)
+            with suppress(OSError):
+                self._dialogue.socket.shutdown(socket.SHUT_RDWR)
 
     def fileno(self) -> int:
-        """Return the socket's descriptor: when it is readable, ``poll(0)`` has something."""
-        return self._socket.fileno()
+        """Return the socket's descriptor: when it is readable, ``poll(0)`` has something.
 
-    def call(self, method: Method[Result], fds: Sequence[int] = ()) -> Result:
+        It stays the same from the first answer on.
+        """
+        return self._dialogue.socket.fileno()
+
+    def call(self, method: Method[Result], fds: Sequence[int] = (), *, timeout: float | None = None) -> Result:
         """Ask and wait for the answer; ``fds`` go with the request and stay open here.
 
-        Raises the error that the daemon answers (``utraced.errors``), and ``ConnectionEnded``.  Descriptors that come
-        with the answer are closed: where there are any, use ``call_with_descriptors``.
+        ``timeout`` is in seconds; after it the request is cancelled, its answer, if one comes, passed over, and
+        ``TimedOut`` raised.  Raises the error that the daemon answers (``utraced.errors``), ``ConnectionEnded``, and
+        ``OSError`` where ``fds`` cannot be sent.  Descriptors that come with the answer are closed: where there are
+        any, use ``call_with_descriptors``.
         """
-        result, descriptors = self.call_with_descriptors(method, fds)
-        _close_all(descriptors)
+        result, descriptors = self.call_with_descriptors(method, fds, timeout=timeout)
+        close_all(descriptors)
         return result
 
-    def call_with_descriptors(self, method: Method[Result], fds: Sequence[int] = ()) -> tuple[Result, Descriptors]:
+    def call_with_descriptors(
+        self, method: Method[Result], fds: Sequence[int] = (), *, timeout: float | None = None
+    ) -> tuple[Result, Descriptors]:
         """Ask as ``call`` does; the descriptors of the answer are taken by the indices in it, and closed, by you."""
-        number, packet = self._connection.request(method, tuple(fds))
-        response = self._answer(number, packet)
-        return cast(Result, _value(response)), response.descriptors
+        response = self._answer(lambda dialogue: dialogue.ask(method, fds), timeout)
+        return cast(Result, value_of(response)), response.descriptors
 
-    def call_raw(self, method: str, params: Mapping[str, Any] | None = None, fds: Sequence[int] = ()) -> Any:
+    def call_raw(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        fds: Sequence[int] = (),
+        *,
+        timeout: float | None = None,
+    ) -> Any:
         """Ask by the method's name, with parameters as they stand on the wire; the result likewise."""
-        number, packet = self._connection.call_raw(method, dict(params or {}), tuple(fds))
-        response = self._answer(number, packet)
-        try:
-            return _value(response)
-        finally:
-            _close_all(response.descriptors)
+        result, descriptors = self.call_raw_with_descriptors(method, params, fds, timeout=timeout)
+        close_all(descriptors)
+        return result
+
+    def call_raw_with_descriptors(
+        self,
+        method: str,
+        params: Mapping[str, Any] | None = None,
+        fds: Sequence[int] = (),
+        *,
+        timeout: float | None = None,
+    ) -> tuple[Any, Descriptors]:
+        """Ask as ``call_raw`` does; the descriptors of the answer are as those of ``call_with_descriptors``."""
+        response = self._answer(lambda dialogue: dialogue.ask_raw(method, params, fds), timeout)
+        return value_of(response), response.descriptors
 
     def events(self) -> Iterator[AnyEvent]:
-        """Wait for events and yield each, until the connection ends, which raises ``ConnectionEnded``."""
+        """Wait for events and yield each, until the connection ends, which raises ``ConnectionEnded``.
+
+        What a loop that is left early has not taken is there for the next.
+        """
         while True:
-            yield from self.poll()
+            event = self._dialogue.next_event()
+            if event is None:
+                self._fill(None)
+            else:
+                yield event
 
     def poll(self, timeout: float | None = None) -> list[AnyEvent]:
         """Return the events that have come; wait up to ``timeout`` seconds (None: for ever) where there is none yet."""
@@ -144,133 +168,113 @@ class Client:
 
     def raw_events(self, timeout: float | None = None) -> list[Raw]:
         """Return what ``poll`` decodes, as it came: ``params`` of the events, in the connection's encoding."""
-        deadline = None if timeout is None else monotonic() + timeout
-        while True:
-            self._drain()
-            if self._events or not self._wait(deadline):
-                break
-        found = list(self._events)
-        self._events.clear()
+        self._fill(timeout)
+        events = self._dialogue.events
+        found = list(events)
+        events.clear()
         return found
 
     def decode(self, raw: Raw) -> AnyEvent | None:
         """Return the event, or None for one that only a newer daemon's clients know."""
+        return self._dialogue.decode(raw)
+
+    def _start(self, link: Link) -> None:
+        """Use a new connection."""
+        self._dialogue = Dialogue(link.socket, json=self._json, worker=link.worker)
+        self._readable, self._both = select.poll(), select.poll()
+        self._readable.register(link.socket, select.POLLIN)
+        self._both.register(link.socket, select.POLLIN | select.POLLOUT)
+
+    @contextmanager
+    def _used(self) -> Iterator[None]:
+        """Keep other threads out meanwhile."""
+        if not self._lock.acquire(blocking=False):
+            raise RuntimeError("another thread is using this client: give each thread one of its own")
         try:
-            return cast(AnyEvent, self._event.decode(raw))
-        except msgspec.DecodeError:
-            return None
+            yield
+        finally:
+            self._lock.release()
+            if self._closed:
+                self.close()
 
-    def _answer(self, number: int, packet: Packet) -> Response:
-        """Send a request and return the response to it."""
-        self._send(packet)
-        while number not in self._responses:
-            self._wait(None)
-            self._receive()
-        return self._responses.pop(number)
-
-    def _send(self, packet: Packet) -> None:
-        """Send one packet, and take in what comes while the daemon takes nothing."""
-        while True:
+    def _answer(self, ask: Callable[[Dialogue], Asked], timeout: float | None) -> Response:
+        """Ask and wait; where the connection ends before anything was heard, connect again and ask again, once."""
+        deadline = None if timeout is None else monotonic() + timeout
+        with self._used():
+            asked = ask(self._dialogue)
             try:
-                sockets.send(self._socket, packet.data, packet.fds)
-            except BlockingIOError:
-                poll = select.poll()
-                poll.register(self._socket, select.POLLIN | select.POLLOUT)
-                if any(mask & select.POLLIN for _, mask in poll.poll()):
-                    self._receive()
-            except OSError as error:
-                # What the daemon said before it hung up may still be there to be read, and to be raised.
-                self._ended = self._ended or os.strerror(error.errno or 0)
-                return
-            else:
-                return
+                return self._exchange(asked, deadline)
+            except ConnectionEnded:
+                if self._closed or self._again is None or not self._dialogue.may_repeat(asked):
+                    raise
+            again, self._again = self._again, None
+            self._dialogue.close()
+            self._start(again())
+            if self._closed:
+                raise ConnectionEnded(CLOSED)
+            return self._exchange(ask(self._dialogue), deadline)
 
-    def _wait(self, deadline: float | None) -> bool:
-        """Return whether the socket is readable, at the latest at ``deadline``."""
+    def _exchange(self, asked: Asked, deadline: float | None) -> Response:
+        """Send a request and return the response to it."""
+        dialogue = self._dialogue
+        try:
+            self._send(asked, deadline)
+            while not dialogue.heard(asked.number):
+                self._wait(self._readable, deadline)
+                dialogue.receive()
+        except BaseException:
+            cancel = dialogue.give_up(asked)
+            if cancel is not None:
+                dialogue.send(cancel)
+            raise
+        return dialogue.answer(asked.number)
+
+    def _send(self, asked: Asked, deadline: float | None) -> None:
+        """Send a request, and take in what comes while the daemon takes nothing."""
+        while not self._dialogue.send(asked):
+            if self._wait(self._both, deadline) & select.POLLIN:
+                self._dialogue.receive()
+
+    def _wait(self, poll: select.poll, deadline: float | None) -> int:
+        """Return what the socket is ready for; raises ``TimedOut`` at ``deadline``."""
         timeout = None if deadline is None else max(0.0, deadline - monotonic()) * 1000
-        return bool(self._poll.poll(timeout))
+        ready = poll.poll(timeout)
+        if not ready:
+            raise TimedOut("no answer came in time", hint="Ask again with a longer timeout.")
+        return ready[0][1]
 
-    def _drain(self) -> None:
-        """Take in packets that are there already, but go on with what they said before all too long."""
-        try:
-            for _ in range(MOST_PACKETS):
-                if not self._receive():
+    def _fill(self, timeout: float | None) -> None:
+        """Take in packets until there are events, at the longest for ``timeout`` seconds."""
+        deadline = None if timeout is None else monotonic() + timeout
+        dialogue = self._dialogue
+        with self._used(), suppress(TimedOut):
+            while True:
+                # What is there already, but not so much that the first would wait for long.
+                for _ in range(MOST_PACKETS):
+                    if dialogue.ended is not None or not dialogue.receive():
+                        break
+                if dialogue.events:
                     return
-        except ConnectionEnded:
-            # What came before the end comes first; the end is met again.
-            if not self._events:
-                raise
-
-    def _receive(self) -> bool:
-        """Take in one packet; returns whether there was one."""
-        try:
-            received = sockets.receive(self._socket, MAX_PACKET)
-        except BlockingIOError:
-            if self._ended is not None:
-                raise ConnectionEnded(f"the connection to the worker ended: {self._ended}") from None
-            return False
-        except OSError as error:
-            raise ConnectionEnded(f"the connection to the worker ended: {error.strerror}") from error
-        if not received.data:
-            raise ConnectionEnded("the worker hung up" if self.worker is None else "the worker ended")
-        if not received.fds and self._receive_events(received.data):
-            return True
-        taken = self._connection.receive(
-            Packet(received.data, received.fds),
-            truncated=received.truncated,
-            fds_truncated=received.fds_truncated,
-        )
-        self._events.extend([Raw(one.params) for one in taken.notifications if one.method == EVENT])
-        for response in taken.responses:
-            if response.id is None:
-                raise response.error or ParseError("an answer without an id")
-            self._responses[response.id] = response
-        if not taken.responses:
-            _close_all(taken.fds)
-        return True
-
-    def _receive_events(self, data: bytes) -> bool:
-        """Take in a batch that is nothing but events, as nearly all packets of a busy trace are.
-
-        It does in a fifth of the time what ``Connection.receive`` does; all other packets are left to that.
-        """
-        try:
-            messages: list[_Message] = self._messages.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return False
-        self._events.extend([message.params for message in messages])
-        return True
+                if dialogue.ended is not None:
+                    raise dialogue.end()
+                self._wait(self._readable, deadline)
 
 
-def connect(*, json: bool = False) -> Client:
-    """Connect to the daemon, or to an embedded worker where there is none.
+def connect(*, json: bool = False, host: str | None = None) -> Client:
+    """Connect to the daemon, or to an embedded worker where there is none; to those of ``host``, by ssh, if given.
 
     ``json``: as in ``Client``.  Raises ``NotConnected``.
 
         with connect() as client:
             print(client.call(daemon.Hello()).version)
     """
-    return client_of(connect_socket(), json=json)
+    return client_of(connect_socket(host=host), json=json, again=connect_socket if host is None else None)
 
 
-def client_of(link: Link, *, json: bool = False) -> Client:
-    """Return a client over a socket that is connected already."""
-    return Client(link.socket, worker=link.worker, json=json)
+def client_of(link: Link, *, json: bool = False, again: Callable[[], Link] | None = None) -> Client:
+    """Return a client over a socket that is connected already; ``again`` as in ``Client``, where a daemon is meant."""
+    again = again if link.worker is None else None
+    return Client(link.socket, worker=link.worker, json=json or link.json, again=again)
 
 
-def _value(response: Response) -> Any:
-    """Return the result, or raise the error, and then close what came with it."""
-    try:
-        return response.value()
-    except UtracedError:
-        _close_all(response.descriptors)
-        raise
-
-
-def _close_all(descriptors: Descriptors) -> None:
-    """Close the descriptors that nobody took."""
-    for fd in descriptors.unclaimed():
-        os.close(fd)
-
-
-__all__ = ["Client", "ConnectionEnded", "NotConnected", "client_of", "connect"]
+__all__ = ["MAX_PACKET", "Client", "ConnectionEnded", "NotConnected", "client_of", "connect"]

@@ -28,17 +28,26 @@ class NotConnected(Failure):
 
 
 class Link(NamedTuple):
-    """A connected socket, and the pid of the worker where it was started for it (else None)."""
+    """A connected socket, and the pid of the worker where it was started for it (else None).
+
+    ``json``: it carries packets of JSON only.
+    """
 
     socket: socket.socket
     worker: int | None = None
+    json: bool = False
 
 
-def connect_socket(environment: Mapping[str, str] | None = None) -> Link:
-    """Return a connection to a daemon, or to an embedded worker.
+def connect_socket(environment: Mapping[str, str] | None = None, *, host: str | None = None) -> Link:
+    """Return a connection to a daemon, or to an embedded worker; to those of ``host``, by ssh, where it is given.
 
     ``environment`` is this process's by default.  Raises ``NotConnected``.
     """
+    if host is not None:
+        # Of no use to all others.
+        from utracectl.remote import connect_host
+
+        return connect_host(host)
     environment = os.environ if environment is None else environment
     asked = environment.get("UTRACED_SOCKET")
     if asked:

@@ -1,6 +1,8 @@
 """What utracectl's exit status means.
 
-``trace`` of a command ends as the command did: with its status, or by the signal that ended it.
+``trace`` of a command ends as the command did: with its status, or by the signal that ended it.  So it does where the
+tracing ended before the command, as when the worker died: stderr then says that the trace is incomplete, and a script
+that runs the command gets the status that it would have without us.
 """
 
 OK = 0

@@ -25,9 +25,9 @@ _STATES = {
 }
 
 
-def show_processes(root: int | None, *, json: bool) -> int:
+def show_processes(root: int | None, *, json: bool, host: str | None = None) -> int:
     """Print the processes that may be traced, as a tree by parent, or as a JSON list."""
-    with connect() as client:
+    with connect(host=host) as client:
         processes = list(_processes(client, root))
     if json:
         print_json({"processes": processes})
@@ -61,9 +61,9 @@ def tree(processes: Sequence[Process]) -> Iterator[tuple[str, Process]]:
             waiting.append((below + ("`- " if last else "|- "), below + ("   " if last else "|  "), heirs[position]))
 
 
-def show_info(pid: int, *, json: bool) -> int:
+def show_info(pid: int, *, json: bool, host: str | None = None) -> int:
     """Print what is known of a process."""
-    with connect() as client:
+    with connect(host=host) as client:
         details = client.call(process.Info(pid=pid))
     if json:
         print_json(details)
@@ -104,9 +104,9 @@ def info_lines(details: Details) -> Iterator[tuple[str, str]]:
         yield "withheld", f"{details.withheld.reason.replace('_', ' ')}: {details.withheld.hint}"
 
 
-def show_maps(pid: int, *, json: bool) -> int:
+def show_maps(pid: int, *, json: bool, host: str | None = None) -> int:
     """Print the mappings of a process as proc_pid_maps(5) does."""
-    with connect() as client:
+    with connect(host=host) as client:
         maps = list(_maps(client, pid))
     if json:
         print_json({"maps": maps})

@@ -9,10 +9,14 @@ from utracectl.messages import Failure, say
 
 
 class Output:
-    """Writes to a descriptor until that fails; a failure is told once and kept in ``failed``."""
+    """Writes to a descriptor until that fails; a failure is told once and kept in ``failed``.
 
-    def __init__(self, fd: int, name: str) -> None:
+    ``what`` it is of which a failure is the end.
+    """
+
+    def __init__(self, fd: int, name: str, *, what: str = "trace") -> None:
         self.failed = False
+        self._what = what
         self._fd = fd
         self._name = name
 
@@ -27,9 +31,12 @@ class Output:
                 poll = select.poll()
                 poll.register(self._fd, select.POLLOUT)
                 poll.poll()
+            except BrokenPipeError:
+                # Whoever read it has seen enough.
+                self.failed = True
             except OSError as error:
                 self.failed = True
-                say(f"cannot write to {self._name} ({error.strerror}): the trace ends here")
+                say(f"cannot write to {self._name} ({error.strerror}): the {self._what} ends here")
 
 
 def open_output(path: str) -> Output:

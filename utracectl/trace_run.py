@@ -17,9 +17,9 @@ from utracectl.output import Output
 from utracectl.printer import JsonPrinter, Printer, TextPrinter
 from utracectl.signals import ENDING, FORWARDED, Signals, shell_has_job_control
 from utraced.api.daemon import Hello
-from utraced.api.engine import CallFilter
+from utraced.api.engine import Attach, CallFilter, Detach
 from utraced.api.trace import Start, Stop
-from utraced.errors import Gone, UtracedError
+from utraced.errors import Gone, NoSuchProcess, UtracedError
 
 Calls = CallFilter | tuple[str | int, ...] | str
 
@@ -61,9 +61,12 @@ class Run:
     def attach(self, pids: list[int]) -> None:
         """Trace running processes; one that cannot be traced is told of, and the others go on."""
         for pid in pids:
-            tids = thread_ids(pid)
+            host = self._options.host
+            tids = thread_ids(pid) if host is None else [pid]
             try:
                 self._trace(pid, from_exec=False)
+                if host is not None and not self._options.json:
+                    tids = remote_thread_ids(self._client, pid)
             except UtracedError as error:
                 say(error_text(error))
                 self._refused = True
@@ -91,7 +94,8 @@ class Run:
             self._traces.clear()
             self._printer.finish()
             self._refused = True
-            say(f"{error}: {'the command runs on' if self._command else 'what was traced runs on'}, untraced")
+            what = "the command runs on" if self._command else "what was traced runs on"
+            say(f"{error}: the trace is incomplete, {what} untraced")
         self._printer.finish()
         self._await_command()
 
@@ -222,3 +226,13 @@ def thread_ids(pid: int) -> list[int]:
         return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
     except OSError:
         return [pid]
+
+
+def remote_thread_ids(client: Client, pid: int) -> list[int]:
+    """Return the threads of a process that a trace of ours has just been attached to, as the daemon knows them."""
+    try:
+        attached = client.call(Attach(pid=pid, events=()))
+        client.call(Detach(engine=attached.engine))
+    except (NoSuchProcess, Gone):
+        return [pid]
+    return [thread.tid for thread in attached.threads]

@@ -49,15 +49,18 @@ _OTHER_QUALIFIERS = frozenset(
 
 def trace(options: argparse.Namespace) -> int:
     """Do what the options of ``verbs.trace`` say; returns the exit status, or ends as the command did."""
-    pids = parse_pids(options.attach)
+    host = options.host
+    pids = parse_pids(options.attach, own=os.getpid() if host is None else None)
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if words and host is not None:
+        raise WrongUsage(f"with -H, name running processes with -p; for a command: ssh {host} utracectl trace COMMAND")
     if not words and not pids:
         raise WrongUsage("name a command to trace, or a process with -p")
     selection = parse_calls(options.trace[-1]) if options.trace else None
     if words:
         find_program(words[0])
     output = _output(options, started=bool(words))
-    link = connect_socket()
+    link = connect_socket(host=host)
     # Loaded while an embedded worker loads.
     from utracectl.client import client_of
     from utracectl.trace_run import Run
@@ -71,13 +74,16 @@ def trace(options: argparse.Namespace) -> int:
     return run.exit_status()
 
 
-def parse_pids(values: list[str]) -> list[int]:
-    """Return the pids of ``-p``, several in one value too, as strace takes them; each once."""
+def parse_pids(values: list[str], *, own: int | None = None) -> list[int]:
+    """Return the pids of ``-p``, several in one value too, as strace takes them; each once.
+
+    ``own`` is ours, which cannot be traced.
+    """
     pids: list[int] = []
     for word in " ".join(values).replace(",", " ").split():
         if not is_pid(word):
             raise WrongUsage(f"-p {word}: name a process by its number, as utracectl ps shows")
-        if int(word) == os.getpid():
+        if int(word) == own:
             raise WrongUsage(f"-p {word}: that is utracectl itself; name another process")
         pids.append(int(word))
     if values and not pids:

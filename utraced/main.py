@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     serving.add_argument(
         "--socket", metavar="PATH", help="listen at PATH, of mode 0600, for clients of this user and group"
     )
-    serving.add_argument("--connected", type=int, metavar="FD", help="serve only the connected SOCK_SEQPACKET socket FD")
+    serving.add_argument(
+        "--connected", type=int, metavar="FD", help="serve only the connected SOCK_SEQPACKET socket FD"
+    )
     options = parser.parse_args(argv)
     if options.version:
         print(f"utraced {VERSION}")

@@ -77,7 +77,10 @@ class Value(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Status(Value, frozen=True):
-    """How a process or thread ended: ``code``, or ``signal`` and whether a core was dumped."""
+    """How a process or thread ended: ``code``, its exit status, or ``signal``, the one that killed it.
+
+    ``core_dumped``: of a signal, whether a core was written.
+    """
 
     code: int | None = None
     signal: str | None = None
@@ -88,7 +91,7 @@ ThreadState = Literal["running", "held", "stopped", "pending"]
 
 
 class Holder(Value, frozen=True):
-    """A session that holds a thread."""
+    """A session that holds a thread.  ``session``: its number.  ``pid``, ``comm``: its client and that one's name."""
 
     session: int
     pid: int | None = None
@@ -96,7 +99,11 @@ class Holder(Value, frozen=True):
 
 
 class ThreadStatus(Value, frozen=True):
-    """A thread of an attached process; ``held`` is by you, ``stopped`` by others, ``pending`` cannot stop yet."""
+    """A thread of an attached process.
+
+    ``tid``: the thread.  ``state``: ``held`` by you, ``stopped`` by others, ``running``, or ``pending``: to be held,
+    but it cannot stop yet.  ``holders``: all sessions that hold it.
+    """
 
     tid: int
     state: ThreadState
@@ -108,7 +115,10 @@ class Empty(Value, frozen=True):
 
 
 class Peer(Value, frozen=True):
-    """Who is at the other end of a connection, as the kernel says."""
+    """Who is at the other end of a connection, as the kernel says.
+
+    ``pid``: the process that connected.  ``uid``, ``gid``, ``groups``: its effective ids and supplementary groups then.
+    """
 
     pid: int
     uid: int

@@ -121,8 +121,7 @@ class Hand:
     def close(self) -> None:
         """End the session; afterwards nothing is traced."""
         self.session.close("session_closed", monotonic_ns())
-        self.until(lambda: not self.core.tracees, "all detached")
-        assert not self.core.processes
+        self.until(lambda: self.tracer.wait_over(set(self.core.tracees)), "all detached")
         self.tracer.close()
 
 

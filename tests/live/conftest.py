@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,9 @@ from tests.children import libc
 from tests.live.machine import command_line, descendants, free, state, until, wait_end
 from utracectl.client import Client, client_of
 from utracectl.connect import start_worker
+from utraced.errors import UtracedError
+from utraced.rpc.method import Method
+from utraced.rpc.openrpc import errors_of
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
 FLAGS = ("-O1", "-g0", "-w", "-pthread", "-fno-pie", "-no-pie", "-std=gnu11")
@@ -65,6 +69,23 @@ def client() -> Iterator[Client]:
     os.waitpid(link.worker, 0)
 
 
+@pytest.fixture(autouse=True)
+def _only_declared_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail the test where a method answers an error that its class does not declare."""
+    ask = Client.call_with_descriptors
+
+    def checked(client: Client, method: Method[Any], *arguments: Any, **options: Any) -> Any:
+        try:
+            return ask(client, method, *arguments, **options)
+        except UtracedError as error:
+            # Where a time-out was asked for, it is the client's own.
+            if type(error) not in errors_of(type(method)) and options.get("timeout") is None:
+                pytest.fail(f"{method.method} does not declare {error!r}")
+            raise
+
+    monkeypatch.setattr(Client, "call_with_descriptors", checked)
+
+
 @pytest.fixture(scope="package", autouse=True)
 def _adopting() -> Iterator[None]:
     """Have orphans become children of ours, so that none is overlooked."""
@@ -87,7 +108,8 @@ def _nothing_left(_adopting: None) -> Iterator[None]:
             lambda: all(free(pid) for pid in left),
             "all processes free: " + ", ".join(f"{pid} {state(pid)} {command_line(pid)}" for pid in left),
         )
-        others = [(pid, command_line(pid)) for pid in left if state(pid) not in {"Z", "X", ""}]
+        # One without a command line has given up its memory: it is on its way out (do_exit), whatever its state says.
+        others = [(pid, line) for pid in left if state(pid) not in {"Z", "X", ""} and (line := command_line(pid))]
     finally:
         for pid in left:
             _end(pid)

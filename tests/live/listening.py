@@ -57,7 +57,7 @@ class Listener:
         self.seen += found
         numbers = [event.seq for event in self.seen]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-        times = {}
+        times: dict[int, int] = {}
         for event in self.seen:
             assert event.time_ns >= times.get(event.tid, 0), f"out of order: {event}"
             times[event.tid] = event.time_ns

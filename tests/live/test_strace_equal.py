@@ -77,9 +77,10 @@ def compare(command: Sequence[str | Path], folder: Path, ignored: Sequence[str] 
         output.unlink()
         shutil.rmtree(home)
     expected, found = (of_processes(text, ignored) for text in texts)
+    nothing: list[str] = []
     difference = "\n".join(
         line
-        for theirs, ours in zip_longest(expected, found, fillvalue=[])
+        for theirs, ours in zip_longest(expected, found, fillvalue=nothing)
         for line in unified_diff(theirs, ours, "strace", "utracectl", n=1, lineterm="")
     )
     assert not difference, difference

@@ -20,7 +20,7 @@ from utracectl.client import Client, ConnectionEnded, client_of
 from utracectl.connect import start_worker
 from utraced.api import engine, events, thread, trace
 
-CLIENT = """
+CLIENT = r"""
 import os, signal, sys
 from utracectl.connect import start_worker
 from utracectl.client import client_of
@@ -31,9 +31,9 @@ pid = int(sys.argv[1])
 client.call(trace.Start(pid=pid, follow=True))
 client.call(engine.Attach(pid=pid, hold=True, follow=True))
 if os.fork() == 0:
-    print("child", os.getpid(), flush=True)
+    os.write(1, b"child %d\n" % os.getpid())
     signal.pause()
-print("worker", link.worker, flush=True)
+os.write(1, b"worker %d\n" % link.worker)
 signal.pause()
 """
 """A client whose child keeps the socket open."""
@@ -91,16 +91,19 @@ def test_a_killed_clients_child_that_keeps_the_socket_keeps_nothing_else(program
     with counting(programs("busy"), tmp_path, 4) as target:
         with Popen([sys.executable, "-c", CLIENT, str(target.pid)], stdout=PIPE) as client:
             assert client.stdout is not None
-            found = dict(client.stdout.readline().split() for _ in range(2))
-            child, worker = int(found[b"child"]), int(found[b"worker"])
+            child, worker = 0, 0
             try:
+                found = dict(client.stdout.readline().split() for _ in range(2))
+                child, worker = int(found[b"child"]), int(found[b"worker"])
                 assert tracer(target.pid) == worker
                 client.kill()
                 client.wait()
                 wait_end(worker)
                 assert state(child) == "S"
             finally:
-                os.kill(child, signal.SIGKILL)
+                client.kill()
+                if child:
+                    os.kill(child, signal.SIGKILL)
         target.is_free()
 
 

@@ -114,8 +114,6 @@ class Kernel:
 
     def call(self, thread: Thread) -> None:
         """Enter a system call, or return from it."""
-        if self.pending(thread):
-            return
         thread.in_call = not thread.in_call
         if thread.traced and thread.wish is Wish.SYSCALL:
             make = playbook.entering if thread.in_call else playbook.leaving
@@ -126,7 +124,7 @@ class Kernel:
             self.pending(thread)
 
     def clone(self, thread: Thread, how: str) -> None:
-        if self.pending(thread) or thread.wish is Wish.SYSCALL and not thread.in_call:
+        if thread.wish is Wish.SYSCALL and not thread.in_call:
             return
         if how == "thread":
             child = self.new_thread(thread.process, traced=thread.traced)
@@ -135,13 +133,11 @@ class Kernel:
         child.in_call, child.exits = True, thread.exits
         if thread.traced:
             child.interrupted = True  # ptrace_init_task: its first stop
-            self.trap(
-                thread, CloneStop(thread.tid, playbook.now(), playbook.PC, child.tid, how, how == "thread")
-            )
+            self.trap(thread, CloneStop(thread.tid, playbook.now(), playbook.PC, child.tid, how, how == "thread"))
 
     def exec(self, thread: Thread) -> None:
         """Begin an exec: all other threads are killed, and waited for."""
-        if self.pending(thread) or thread.wish is Wish.SYSCALL and not thread.in_call:
+        if thread.wish is Wish.SYSCALL and not thread.in_call:
             return
         thread.execing = True
         for other in list(thread.process.threads.values()):
@@ -168,13 +164,8 @@ class Kernel:
         if thread.traced:
             self.trap(thread, playbook.execed(process.pid, former))
 
-    def exit(self, thread: Thread, status: Status) -> None:
-        """End one thread: PTRACE_EVENT_EXIT if asked for, then the end."""
-        if self.pending(thread):
-            return
-        self.begin_exit(thread, status)
-
     def begin_exit(self, thread: Thread, status: Status) -> None:
+        """End one thread: PTRACE_EVENT_EXIT if asked for, then the end."""
         thread.dying = status
         if thread.traced and thread.exits:
             stop = playbook.exiting(thread.tid)
@@ -295,15 +286,13 @@ class Kernel:
         thread = self.threads.get(tid)
         if self._cannot(thread, "restart", tid) or thread is None:
             return
+        assert signal != 5, f"the trap of a step is delivered to {thread}"
         thread.wish = wish
-        if signal in {9, 15}:
-            self._let_run(thread)
+        self._let_run(thread)
+        if signal == 15:
             self.kill_all(thread.process, Status(signal="SIGTERM"))
-        elif signal in {19, 20}:
-            self._let_run(thread)
+        elif signal == 19:
             self.stop_group(thread.process, signal)
-        else:
-            self._let_run(thread)
 
     def listen(self, tid: int) -> None:
         thread = self.threads.get(tid)

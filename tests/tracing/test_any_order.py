@@ -20,13 +20,13 @@ from utraced.tracing.process import Process
 from utraced.tracing.selection import Selection
 from utraced.tracing.stops import EventStop, ExecStop, SyscallStop
 from utraced.tracing.trace import Trace
-from utraced.tracing.waiting import Waiter
 
 from .fake_kernel import Kernel, Thread
 from .playbook import FakeOwner, FakeTarget
 
 KINDS = ["clone", "death", "exec", "exit", "job_control", "signal", "syscall_entry", "syscall_exit", "vfork_done"]
 MASKS = st.dictionaries(st.sampled_from(KINDS), st.sampled_from(["report", "hold"]), max_size=5)
+ACTS = [*["call"] * 8, *["signal", "stop", "continue", "thread", "fork"] * 2, "exec", "exit", "exit_group"]
 PICKS = st.integers(0, 1 << 16)
 TRACEES_AT_MOST = 12
 
@@ -40,11 +40,10 @@ class Machine(RuleBasedStateMachine):
         self.core = Core(FakeTarget)
         self.owners = [FakeOwner(number) for number in (1, 2, 3)]
         self.engines: list[Engine] = []
-        self.waiters: dict[int, Waiter] = {}
         self.known: set[tuple[int, int]] = set()
         self.ended: set[tuple[int, int]] = set()
         self.last_told: dict[tuple[int, int, int], int] = {}
-        self.following: dict[int, str] = {}
+        self.children: set[tuple[int, int, int]] = set()
 
     @initialize(threads=st.integers(0, 2))
     def begin(self, threads: int) -> None:
@@ -59,35 +58,36 @@ class Machine(RuleBasedStateMachine):
         able = [thread for thread in self.kernel.living() if self.kernel.can_act(thread)]
         return able[pick % len(able)] if able else None
 
-    @rule(pick=PICKS)
-    def goes_on(self, pick: int) -> None:
-        thread = self.pick(pick)
-        if thread is not None:
-            self.kernel.call(thread)
+    @rule(acts=st.lists(st.tuples(PICKS, st.sampled_from(ACTS), st.booleans()), min_size=1, max_size=4))
+    def threads_act(self, acts: list[tuple[int, str, bool]]) -> None:
+        for pick, what, late in acts:
+            thread = self.pick(pick)
+            if thread is not None:
+                self.act(thread, what, late)
 
-    @rule(pick=PICKS, how=st.sampled_from(["thread", "thread", "fork", "vfork"]))
-    def clones(self, pick: int, how: str) -> None:
-        thread = self.pick(pick)
-        if thread is not None and len(self.kernel.living()) < TRACEES_AT_MOST:
-            self.kernel.clone(thread, how)
-
-    @rule(pick=PICKS)
-    def execs(self, pick: int) -> None:
-        thread = self.pick(pick)
-        if thread is not None and not any(other.execing for other in thread.process.threads.values()):
-            self.kernel.exec(thread)
-
-    @rule(pick=PICKS)
-    def exits(self, pick: int) -> None:
-        thread = self.pick(pick)
-        if thread is not None:
-            self.kernel.exit(thread, Status(code=0))
-
-    @rule(pick=PICKS)
-    def exits_with_its_process(self, pick: int) -> None:
-        thread = self.pick(pick)
-        if thread is not None and not self.kernel.pending(thread):
-            self.kernel.kill_all(thread.process, Status(code=1))
+    def act(self, thread: Thread, what: str, late: bool) -> None:
+        """Let a thread do something; ``late``: it is past the point where it would see that it is interrupted."""
+        kernel, process = self.kernel, thread.process
+        if what == "signal":
+            thread.signals.append(10)
+        elif what == "stop":
+            thread.signals.append(19)
+        elif what == "continue":
+            kernel.continue_group(process)
+        elif not late and kernel.pending(thread):
+            return
+        elif what == "call":
+            kernel.call(thread)
+        elif what in {"thread", "fork"}:
+            if len(kernel.living()) < TRACEES_AT_MOST:
+                kernel.clone(thread, what)
+        elif what == "exec":
+            if not any(other.execing for other in process.threads.values()):
+                kernel.exec(thread)
+        elif what == "exit":
+            kernel.begin_exit(thread, Status(code=0))
+        elif what == "exit_group":
+            kernel.kill_all(process, Status(code=1))
 
     @rule(pick=PICKS)
     def is_killed(self, pick: int) -> None:
@@ -95,25 +95,19 @@ class Machine(RuleBasedStateMachine):
         if living:
             self.kernel.kill_all(living[pick % len(living)].process, Status(signal="SIGKILL"))
 
-    @rule(pick=PICKS, signal=st.sampled_from([10, 15, 19, 20]))
-    def is_signalled(self, pick: int, signal: int) -> None:
-        thread = self.pick(pick)
-        if thread is not None:
-            thread.signals.append(signal)
-
-    @rule(pick=PICKS)
-    def is_continued(self, pick: int) -> None:
-        living = self.kernel.living()
-        if living:
-            self.kernel.continue_group(living[pick % len(living)].process)
+    @rule()
+    def is_born(self) -> None:
+        if len(self.kernel.living()) < TRACEES_AT_MOST:
+            self.begin(1)
 
     # The tracer's side
 
-    @rule(pick=PICKS)
-    def collects(self, pick: int) -> None:
-        ready = self.kernel.ready()
-        if ready:
-            self.collect(ready[pick % len(ready)])
+    @rule(picks=st.lists(PICKS, min_size=1, max_size=6))
+    def collects(self, picks: list[int]) -> None:
+        for pick in picks:
+            ready = self.kernel.ready()
+            if ready:
+                self.collect(ready[pick % len(ready)])
 
     def collect(self, thread: Thread) -> None:
         tid = thread.tid
@@ -182,6 +176,9 @@ class Machine(RuleBasedStateMachine):
         key = (owner.session, number)
         assert key in self.known, f"{event.kind if hasattr(event, 'kind') else event} of an engine nobody was told of"
         assert key not in self.ended, f"{event} of an engine that has ended"
+        if isinstance(event, events.Clone):
+            assert (*key, event.child_tid) not in self.children, f"{event} is told twice"
+            self.children.add((*key, event.child_tid))
         if isinstance(event, events.Clone) and event.child_engine is not None:
             self.known.add((owner.session, event.child_engine))
             engine = owner.engines[event.child_engine]
@@ -194,10 +191,10 @@ class Machine(RuleBasedStateMachine):
         if event.held:
             assert owner in [engine.owner for engine in self.core.tracees[event.tid].holders]
         if not isinstance(event, events.SyscallEntry) or event.trace is None:
-            assert event.time_ns
+            assert event.time_ns or isinstance(event, events.Resumed)
             line = (*key, event.tid)
-            assert self.last_told.get(line, 0) <= event.time_ns, f"{event} is told too late"
-            self.last_told[line] = event.time_ns
+            assert self.last_told.get(line, 0) <= event.time_ns or isinstance(event, events.Resumed), f"{event} is late"
+            self.last_told[line] = max(event.time_ns, self.last_told.get(line, 0))
 
     # The sessions' side
 
@@ -275,9 +272,7 @@ class Machine(RuleBasedStateMachine):
     @rule(pick=PICKS, which=PICKS, wish=st.sampled_from(list(Wish)), signal=st.none() | st.sampled_from([0, 10, 15]))
     def resume(self, pick: int, which: int, wish: Wish, signal: int | None) -> None:
         self.looks()
-        held = [
-            (engine, tracee) for tracee in self.core.tracees.values() for engine in tracee.holders if tracee.stopped
-        ]
+        held = [(engine, tracee) for tracee in self.core.tracees.values() for engine in tracee.holders]
         if held:
             engine, tracee = held[which % len(held)]
             before = list(tracee.holders)
@@ -316,6 +311,7 @@ class Machine(RuleBasedStateMachine):
         for thread in self.kernel.living():
             if not thread.traced or thread.state != "trapped" or not thread.told:
                 continue
+            assert thread.dying is None or thread.dying.signal != "SIGKILL", f"{thread} is held though it is killed"
             tracee = self.core.tracees.get(thread.tid)
             if tracee is None:
                 assert thread.tid in self.core.orphans.stops, f"{thread} is forgotten"
@@ -361,6 +357,10 @@ class Machine(RuleBasedStateMachine):
 
 
 Machine.TestCase.settings = settings(
-    max_examples=2500, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100,
+    stateful_step_count=50,
+    deadline=None,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
 )
 test_engines_at_random = pytest.mark.filterwarnings("ignore")(Machine.TestCase)

@@ -63,6 +63,56 @@ def test_call(serve: Serve, utracectl: Run, tmp_path: Path) -> None:
     assert utracectl("call", "memory.read", "--json").stdout.count(b"\n") == 1
 
 
+def mapped(pid: int, *words: str) -> list[str]:
+    return ["call", "process.maps", f"pid={pid}", "as=fd", *words]
+
+
+@pytest.fixture
+def private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, utracectl: Run) -> Run:
+    """Run utracectl with a worker of its own."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    return lambda *words: utracectl(*words, UTRACED_SOCKET="")
+
+
+def test_the_contents_of_a_descriptor_go_to_a_file(private: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").write_bytes(b"old" * 1_000_000)
+    done = private(*mapped(os.getpid(), "-o", "out"))
+    assert (done.returncode, done.stderr) == (0, b"")
+    data = (tmp_path / "out").read_bytes()
+    assert len(data) == json.loads(done.stdout)["size"]
+    assert b"/" in data
+
+
+def test_a_descriptor_that_goes_nowhere_is_told(private: Run) -> None:
+    done = private(*mapped(os.getpid()))
+    assert (done.returncode, json.loads(done.stdout)["fd"]) == (1, 0)
+    assert done.stderr == (
+        b"utracectl: the result came with a file descriptor: name a file for its contents with -o FILE\n"
+    )
+
+
+def test_a_file_that_nothing_is_for_is_told(private: Run) -> None:
+    done = private("call", "engine.list", "-o", "out")
+    assert (done.returncode, json.loads(done.stdout)) == (1, {"engines": []})
+    assert done.stderr == b"utracectl: the result came with no file descriptor: nothing is written to out\n"
+
+
+def test_a_file_that_cannot_be_made_is_told_before_anything_is_asked(serve: Serve, utracectl: Run) -> None:
+    server = serve(lambda request: [response(request, {})])
+    done = utracectl("call", "daemon.hello", "-o", "/nowhere/x")
+    assert (done.returncode, done.stdout) == (125, b"")
+    assert done.stderr.startswith(b"utracectl: cannot write to /nowhere/x (No such file or directory)")
+    assert server.requests == []
+
+
+def test_a_full_disk_is_told(private: Run) -> None:
+    done = private(*mapped(os.getpid(), "-o", "/dev/full"))
+    assert done.returncode == 125
+    assert done.stderr == (
+        b"utracectl: cannot write to /dev/full (No space left on device): its contents are not complete\n"
+    )
+
+
 def test_an_error(serve: Serve, utracectl: Run) -> None:
     error = {"code": -32601, "message": "no method x\x1b", "data": {"kind": "method_not_found", "hint": "Look."}}
     serve(lambda request: [{"jsonrpc": "2.0", "id": request["id"], "error": error}])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.live.machine import state, until
+from tests.utracectl.conformance import Conformance, Dial, Open, Reconnecting
+from tests.utracectl.fake_worker import FakeWorker
 from tests.utracectl.server import HELLO, Answer, Server, event, response
-from utracectl.client import Client, ConnectionEnded, connect
+from utracectl.client import Client, ConnectionEnded, client_of, connect
+from utraced.api import thread
 from utraced.api.daemon import Hello
 from utraced.api.events import Lost, Resumed
 from utraced.api.memory import Read
 from utraced.api.trace import Start
-from utraced.errors import Gone, InvalidRequest, PermissionDenied, UtracedError
+from utraced.errors import Gone, InvalidRequest, PermissionDenied, TimedOut, UtracedError
 from utraced.model import Hex
 
 Serve = Callable[[Answer], Server]
@@ -28,6 +34,18 @@ def client(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     """Connect to the server of ``serve``, in either encoding."""
     monkeypatch.setenv("UTRACED_SOCKET", str(tmp_path / "socket"))
     return lambda: connect(json=request.param)
+
+
+class TestBlocking(Conformance):
+    @pytest.fixture(params=[False, True], ids=["MessagePack", "JSON"])
+    def opened(self, request: pytest.FixtureRequest) -> Open:
+        return lambda link: client_of(link, json=request.param)
+
+
+class TestBlockingReconnecting(Reconnecting):
+    @pytest.fixture
+    def dial(self) -> Dial:
+        return connect
 
 
 def test_a_call_is_typed(serve: Serve, client: Callable[[], Client]) -> None:
@@ -216,3 +234,93 @@ def test_any_packets_give_events_or_one_of_our_errors(packets: list[bytes]) -> N
                 connected.poll(0)
             except (UtracedError, ConnectionEnded):
                 continue
+
+
+STOP = thread.Stop(engine=1)
+"""What a fake worker never answers."""
+
+
+def test_a_call_that_takes_too_long_is_cancelled() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    worker = FakeWorker(theirs, pid=7)
+    with Client(ours) as connected:
+        with pytest.raises(TimedOut, match="in time"):
+            connected.call(STOP, timeout=0.01)
+        with pytest.raises(TimedOut):
+            connected.call_raw("thread.stop", {"engine": 1}, timeout=0)
+        # The answers that came after all are passed over.
+        assert connected.call(Hello(), timeout=30).server == "utraced"
+    worker.join()
+    assert worker.cancelled == ["thread.stop", "thread.stop"]
+
+
+def test_a_call_that_is_interrupted_is_cancelled() -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    worker = FakeWorker(theirs, pid=7)
+    main = threading.get_ident()
+
+    def when_it_waits() -> None:
+        until(lambda: worker.asked and state(os.getpid(), os.getpid()) == "S", "the call waits")
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    former = signal.signal(signal.SIGUSR1, interrupt)
+    with Client(ours) as connected:
+        interrupting = threading.Thread(target=when_it_waits)
+        interrupting.start()
+        with pytest.raises(KeyboardInterrupt):
+            connected.call(STOP)
+        interrupting.join()
+        signal.signal(signal.SIGUSR1, former)
+        assert connected.call(Hello()).server == "utraced"
+    worker.join()
+    assert worker.cancelled == ["thread.stop"]
+
+
+def test_a_second_thread_is_told_so() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    worker = FakeWorker(theirs, pid=7)
+    ends: list[str] = []
+
+    def wait() -> None:
+        try:
+            connected.call(STOP)
+        except ConnectionEnded as error:
+            ends.append(str(error))
+
+    with Client(ours) as connected:
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        until(lambda: worker.asked, "the request")
+        with pytest.raises(RuntimeError, match="another thread"):
+            connected.call(Hello())
+        with pytest.raises(RuntimeError, match="another thread"):
+            connected.poll(0)
+        connected.close()
+        waiting.join()
+    worker.join()
+    assert ends == ["this client was closed"]
+
+
+def test_a_request_that_could_not_be_sent_in_time_never_is() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs, Client(ours, json=True) as connected:
+        filled = 0
+        while _sent(ours, b"{}"):
+            filled += 1
+        with pytest.raises(TimedOut):
+            connected.call(Hello(), timeout=0.01)
+        assert [theirs.recv(300_000) for _ in range(filled)] == [b"{}"] * filled
+        theirs.send(msgspec.json.encode(response({"id": 2}, HELLO)))
+        assert connected.call(Hello(), timeout=30).server == "utraced"
+        assert msgspec.json.decode(theirs.recv(300_000))["id"] == 2
+
+
+def _sent(sock: socket.socket, packet: bytes) -> bool:
+    try:
+        sock.send(packet)
+    except BlockingIOError:
+        return False
+    return True

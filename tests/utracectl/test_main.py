@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from utracectl import VERSION, main
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"anyio", "asyncio", "msgspec", "ptrace", "utraced.model", "utraced.errors", "ctypes", "inspect", "subprocess", "utracectl.client"}
+HEAVY = {"anyio", "asyncio", "msgspec", "ptrace", "utraced.model", "utraced.errors", "ctypes", "inspect", "subprocess",
+         "utracectl.client"}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_help_of_a_verb_has_an_example_and_the_exit_codes(verb: str, capsys: pyt
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        ([], "name a verb: utracectl trace, ps, info, maps or call (see utracectl --help)"),
+        ([], "name a verb, as in utracectl trace -- ls (see utracectl --help)"),
         (["tarce"], "unknown verb 'tarce': did you mean 'trace'?"),
         (["xyzzy"], "unknown verb 'xyzzy': to trace a command, write utracectl trace -- xyzzy"),
         (["-f", "ls"], "unknown option -f: name a verb first (see utracectl --help)"),
@@ -82,6 +84,18 @@ def test_help_of_a_verb_has_an_example_and_the_exit_codes(verb: str, capsys: pyt
         (["maps", "\x1b[1m"],
          ("argument pid: '\\x1b[1m' is no process: name one by its number, as utracectl ps shows"
           " (see utracectl maps --help)")),
+        (["-H"], "-H: name a host, as for ssh (see utracectl --help)"),
+        (["-H", "-oProxyCommand=x", "ps"],
+         ("argument -H/--host: '-oProxyCommand=x' is no host: name one as for ssh, HOST or USER@HOST,"
+          " not beginning with - (see utracectl ps --help)")),
+        (["ps", "-H", "-oProxyCommand=x"], "argument -H/--host: expected one argument (see utracectl ps --help)"),
+        (["-H", "h"], "name a verb, as in utracectl trace -- ls (see utracectl --help)"),
+        (["-H", "h", "trace", "ls"],
+         ("with -H, name running processes with -p; for a command: ssh h utracectl trace COMMAND"
+          " (see utracectl trace --help)")),
+        (["events", "1", "--events", "exec,nope"],
+         ("argument --events: 'nope' is no event: they are clone, death, exec, exit, job_control, signal,"
+          " syscall_entry, syscall_exit, vfork_done (see utracectl events --help)")),
         (["call", "daemon.hello", "x"], "'x': a parameter is written NAME=VALUE (see utracectl call --help)"),
     ],
 )  # fmt: skip
@@ -111,9 +125,34 @@ def test_what_cannot_be_done_is_one_line(
     assert (done.returncode, done.stdout, done.stderr.decode()) == (status, b"", f"utracectl: {line}\n")
 
 
-def test_a_reader_that_has_seen_enough_is_no_mistake() -> None:
+def test_help_has_each_verb_in_a_group(capsys: pytest.CaptureFixture[str]) -> None:
+    main.main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    for title, verbs in main.GROUPS.items():
+        start = lines.index(f"{title}:") + 1
+        assert [line.split()[0] for line in lines[start : start + len(verbs)]] == list(verbs)
+        assert lines[start + len(verbs)] == ""
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["trace", "--help"]], ids=" ".join)
+def test_a_reader_that_has_seen_enough_is_no_mistake(words: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
     done = subprocess.run(
-        ["sh", "-c", f"{sys.executable} -m utracectl --help | true"],
-        capture_output=True, cwd=ROOT, timeout=60, check=False,
+        [sys.executable, "-m", "utracectl", *words],
+        stdout=write, stderr=subprocess.PIPE, cwd=ROOT, timeout=60, check=False,
     )  # fmt: skip
+    os.close(write)
+    # argparse passes over it where the help is long.
+    assert done.returncode in {0, 1}
     assert done.stderr == b""
+
+
+def test_a_stdout_that_is_full_is_told() -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "utracectl", "--help"],
+            stdout=full, stderr=subprocess.PIPE, cwd=ROOT, timeout=60, check=False,
+        )  # fmt: skip
+    assert done.returncode == 125
+    assert done.stderr == b"utracectl: cannot write to stdout (No space left on device)\n"

@@ -141,7 +141,9 @@ def test_a_daemon_that_dies_later_leaves_the_command(utracectl: Run, tmp_path: P
     assert process.stderr is not None
     assert process.stderr.readline().decode() == LINE
     server.hang_up()
-    assert process.stderr.readline() == b"utracectl: the worker hung up: the command runs on, untraced\n"
+    assert process.stderr.readline() == (
+        b"utracectl: the worker hung up: the trace is incomplete, the command runs on untraced\n"
+    )
     _, rest = process.communicate(b"\n", timeout=60)
     assert (process.returncode, rest) == (9, b"")
 

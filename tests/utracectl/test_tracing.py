@@ -21,7 +21,11 @@ def test_pids(values: list[str], pids: list[int]) -> None:
 @pytest.mark.parametrize("value", ["0", "-1", "x", "4194305", "9" * 5000, "\u0661", "", ",", str(os.getpid())])
 def test_what_is_no_pid(value: str) -> None:
     with pytest.raises(WrongUsage, match="-p"):
-        parse_pids([value])
+        parse_pids([value], own=os.getpid())
+
+
+def test_our_pid_may_be_another_s_on_another_host() -> None:
+    assert parse_pids([str(os.getpid())]) == [os.getpid()]
 
 
 @pytest.mark.parametrize(

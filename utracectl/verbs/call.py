@@ -17,6 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="a parameter: JSON where it is JSON, else text; NAME=@FILE passes FILE, open for reading and writing",
     )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="write the contents of the file descriptor that comes with the result to FILE",
+    )
     parser.add_argument("--json", action="store_true", help="print the result on one line")
 
 
@@ -24,4 +30,4 @@ def run(options: argparse.Namespace) -> int:
     """Call and print."""
     from utracectl.calling import call
 
-    return call(options.method, options.parameters, compact=options.json)
+    return call(options.method, options.parameters, compact=options.json, output=options.output, host=options.host)

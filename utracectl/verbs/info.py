@@ -20,4 +20,4 @@ def run(options: argparse.Namespace) -> int:
     """Print the answer."""
     from utracectl.looking import show_info
 
-    return show_info(options.pid, json=options.json)
+    return show_info(options.pid, json=options.json, host=options.host)

@@ -20,4 +20,4 @@ def run(options: argparse.Namespace) -> int:
     """Print the mappings."""
     from utracectl.looking import show_maps
 
-    return show_maps(options.pid, json=options.json)
+    return show_maps(options.pid, json=options.json, host=options.host)

@@ -20,4 +20,4 @@ def run(options: argparse.Namespace) -> int:
     """Print the tree."""
     from utracectl.looking import show_processes
 
-    return show_processes(options.pid, json=options.json)
+    return show_processes(options.pid, json=options.json, host=options.host)

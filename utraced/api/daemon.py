@@ -9,19 +9,31 @@ from msgspec import Meta
 from utraced.model import Peer, Value
 from utraced.rpc.method import Method
 
+PROTOCOL = 1
+"""The version that PROTOCOL.md describes."""
+
 
 class Limits(Value, frozen=True):
-    """What one connection may ask for; sizes in bytes, null is unlimited."""
+    """What one connection may ask for; sizes in bytes, null is unlimited.
+
+    ``max_packet``: of a packet, either way; ``max_batch``: requests in a batch; ``max_fds``: descriptors in a packet;
+    ``max_read``: memory in one reply; ``max_queue``: events that wait for the client before observations are lost, and
+    threads wait; ``max_waiting``: requests at the same time that wait for their answer; ``max_sessions``: of one user;
+    ``stall_seconds``: after that time without reading what waits for it a client is disconnected.
+    """
 
     max_packet: int
     max_batch: int
     max_fds: int
     max_read: int
     max_queue: int
+    max_waiting: int
+    max_sessions: int
+    stall_seconds: int | None
 
 
 class Feature(Value, frozen=True):
-    """Whether something works here, and if not, why."""
+    """Whether something works here.  ``available``: it does.  ``reason``: why not."""
 
     available: bool
     reason: str | None = None
@@ -30,8 +42,12 @@ class Feature(Value, frozen=True):
 class Welcome(Value, frozen=True):
     """Who answers, as whom it traces, and what works here.
 
-    ``tracer_pid`` is the process that will call ptrace (for PR_SET_PTRACER), ``access`` is ``full`` or ``observe``,
-    ``pid_namespace`` the inode in which all pids are to be understood.
+    ``server``: always ``utraced``.  ``version``: of the daemon.  ``protocol``: the version of the protocol.
+    ``session``: the number of this connection.  ``boot_id``: tells one start of the machine from another.  ``peer``:
+    the client, as the kernel sees it.  ``target_user``: as whom it traces.  ``access``: ``full``, or ``observe`` where
+    the session may only look.  ``tracer_pid``: the process that will call ptrace (for PR_SET_PTRACER).
+    ``pid_namespace``: the inode of the one in which all pids are to be understood.  ``limits``: what a connection may
+    ask for.  ``features``: what works here, by name.
     """
 
     server: str
@@ -49,7 +65,10 @@ class Welcome(Value, frozen=True):
 
 
 class Hello(Method[Welcome], frozen=True):
-    """Introduce the client and learn about the daemon; optional, every method works without it."""
+    """Introduce the client and learn about the daemon; optional, every method works without it.
+
+    ``client``: what the client calls itself, for others to see.
+    """
 
     method = "daemon.hello"
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from utraced.errors import Gone, NoSuchObject, NoSuchProcess, PermissionDenied
+from utraced.errors import Cancelled, Gone, NoSuchObject, NoSuchProcess, PermissionDenied
 from utraced.model import Empty, Pid, Status, ThreadStatus, Value
 from utraced.rpc.method import Method, TargetMethod
 
@@ -32,7 +32,11 @@ CallSet = Literal["all"] | Annotated[tuple[CallName, ...], Meta(max_length=1000)
 
 
 class CallFilter(Value, frozen=True, forbid_unknown_fields=True):
-    """A change of one direction's filter: ``enabled`` is the master switch, which keeps the set."""
+    """A change of one direction's filter.
+
+    ``enabled``: the master switch, which keeps the set.  ``set``: replace the set.  ``add``, ``remove``: change it,
+    after it was replaced.
+    """
 
     enabled: bool | None = None
     set: CallSet | None = None
@@ -41,7 +45,11 @@ class CallFilter(Value, frozen=True, forbid_unknown_fields=True):
 
 
 class Attached(Value, frozen=True):
-    """The new engine, and the process it is attached to."""
+    """The new engine, and the process it is attached to.
+
+    ``engine``: its id.  ``pid``, ``start_time``: the process, and when it started, in clock ticks after boot.
+    ``threads``: as they stand now.
+    """
 
     engine: int
     pid: int
@@ -52,7 +60,8 @@ class Attached(Value, frozen=True):
 class Attach(TargetMethod[Attached], frozen=True):
     """Attach a new engine to a process.
 
-    ``events``: by default exec, clone, exit and death are reported.  ``hold``: the reply comes when every thread is
+    ``events``: kinds of events, each with ``report`` or ``hold``, or a list of kinds to be reported; by default
+    exec, clone, exit and death are.  ``hold``: the reply comes when every thread is
     held or pending.  ``hold_on_exec``: hold before a new program's first instruction.  ``follow``: each new process
     gets an engine of its own before its first instruction.
     """
@@ -60,7 +69,7 @@ class Attach(TargetMethod[Attached], frozen=True):
     method = "engine.attach"
     creates = True
     access = "changes"
-    errors = (NoSuchProcess, PermissionDenied)
+    errors = (NoSuchProcess, PermissionDenied, Cancelled)
 
     events: EventMask | None = None
     hold: bool = False
@@ -69,9 +78,10 @@ class Attach(TargetMethod[Attached], frozen=True):
 
 
 class Detach(Method[Empty], frozen=True):
-    """End an engine: its holds are released; other engines stay."""
+    """End an engine: its holds are released; other engines stay.  ``engine``: the one to end."""
 
     method = "engine.detach"
+    follows = True
     access = "changes"
     errors = (NoSuchObject, Gone)
 
@@ -79,7 +89,11 @@ class Detach(Method[Empty], frozen=True):
 
 
 class SetEvents(Method[Empty], frozen=True):
-    """Choose the events of an engine anew, for all threads, or for ``tid`` alone."""
+    """Choose the events of an engine anew.
+
+    ``engine``: of this session.  ``events``: each with ``report`` or ``hold``, or a list of which all are reported.
+    ``tid``: for this thread alone; absent, for all, which forgets what was chosen for single ones.
+    """
 
     method = "engine.set_events"
     access = "changes"
@@ -91,7 +105,10 @@ class SetEvents(Method[Empty], frozen=True):
 
 
 class SetSyscalls(Method[Empty], frozen=True):
-    """Choose which system calls ``syscall_entry`` and ``syscall_exit`` tell; at first all, enabled."""
+    """Choose which system calls ``syscall_entry`` and ``syscall_exit`` tell; at first all, enabled.
+
+    ``engine``: of this session.  ``entry``, ``exit``: changes for each direction; absent, it stays as it is.
+    """
 
     method = "engine.set_syscalls"
     access = "changes"
@@ -103,7 +120,10 @@ class SetSyscalls(Method[Empty], frozen=True):
 
 
 class EngineSummary(Value, frozen=True):
-    """An engine in a list."""
+    """An engine in a list.
+
+    ``engine``: its id.  ``pid``, ``start_time``: the process, and when it started, in clock ticks after boot.
+    """
 
     engine: int
     pid: int
@@ -111,7 +131,7 @@ class EngineSummary(Value, frozen=True):
 
 
 class Engines(Value, frozen=True):
-    """The engines of this session."""
+    """The engines of this session.  ``engines``: in order of attachment."""
 
     engines: tuple[EngineSummary, ...]
 
@@ -123,7 +143,12 @@ class List(Method[Engines], frozen=True):
 
 
 class EngineInfo(Value, frozen=True):
-    """An engine as it stands: what a client needs to find its feet again.  ``status`` where it has ended."""
+    """An engine as it stands: what a client needs to find its feet again.
+
+    ``engine``: its id.  ``pid``, ``start_time``: the process, and when it started, in clock ticks after boot.
+    ``events``: those it is told, each with ``report`` or ``hold``.  ``hold``, ``hold_on_exec``, ``follow``: as it was
+    attached with.  ``threads``: as they stand.  ``status``: how the process ended, where it has.
+    """
 
     engine: int
     pid: int
@@ -137,7 +162,7 @@ class EngineInfo(Value, frozen=True):
 
 
 class Info(Method[EngineInfo], frozen=True):
-    """Tell an engine's settings and its threads' states."""
+    """Tell an engine's settings and its threads' states.  ``engine``: of this session."""
 
     method = "engine.info"
     errors = (NoSuchObject, Gone)

@@ -16,9 +16,8 @@ from utraced.model import HexText, Status
 class Event(Struct, kw_only=True, omit_defaults=True, tag_field="kind"):
     """What all events have.
 
-    ``seq`` counts this session's events without gaps, ``time_ns`` is CLOCK_MONOTONIC, ``pid`` and ``tid`` name the
-    thread; ``engine``, ``trace`` (and later ``probe``, ``profile``) whose event it is.  ``held``: the engine that asked
-    for it now holds the thread.
+    ``seq``: counts this session's events without gaps.  ``time_ns``: CLOCK_MONOTONIC.  ``pid``, ``tid``: the thread.
+    ``engine``, ``trace``: whose event it is.  ``held``: the engine that asked for it now holds the thread.
     """
 
     seq: int = 0
@@ -31,14 +30,22 @@ class Event(Struct, kw_only=True, omit_defaults=True, tag_field="kind"):
 
 
 class Stop(Event, kw_only=True, tag="stop"):
-    """A thread stopped because it was asked to (``requested``), or held when attached or after an exec."""
+    """A thread stopped to be held.
+
+    ``why``: it was ``requested``, or the engine holds what it is ``attached`` to, or after an ``exec``.  ``pc``: the
+    address of the next instruction.
+    """
 
     why: Literal["requested", "attached", "exec"]
     pc: HexText | None = None
 
 
 class Clone(Event, kw_only=True, tag="clone"):
-    """A thread made another thread or process; ``child_engine`` follows the new process."""
+    """A thread made another thread or process.
+
+    ``how``: which it is.  ``child_pid``, ``child_tid``: of the new thread.  ``child_engine``: the engine that follows
+    the new process.
+    """
 
     how: Literal["thread", "fork", "vfork"]
     child_pid: int
@@ -47,13 +54,17 @@ class Clone(Event, kw_only=True, tag="clone"):
 
 
 class VforkDone(Event, kw_only=True, tag="vfork_done"):
-    """A vfork parent goes on: its child has exec'd or ended."""
+    """A vfork parent goes on: its child, ``child_pid``, has exec'd or ended."""
 
     child_pid: int
 
 
 class Exec(Event, kw_only=True, tag="exec"):
-    """An execve succeeded; the new program has not run yet.  ``former_tid`` made the call, and is ``pid`` from now."""
+    """An execve succeeded; the new program has not run yet.
+
+    ``path``: the new program, exactly in ``path_bytes`` where the text is not.  ``former_tid``: the thread that made
+    the call, and is ``pid`` from now.
+    """
 
     path: str | None = None
     path_bytes: bytes | None = None
@@ -61,13 +72,17 @@ class Exec(Event, kw_only=True, tag="exec"):
 
 
 class Exit(Event, kw_only=True, tag="exit"):
-    """The thread is about to end; its registers and memory can still be read."""
+    """The thread is about to end, with ``status``; its registers and memory can still be read."""
 
     status: Status
 
 
 class Death(Event, kw_only=True, tag="death"):
-    """The thread is gone; ``last``: so is the process.  ``status`` is null where an exec swallowed it."""
+    """The thread is gone.
+
+    ``last``: so is the process.  ``status``: how it ended, absent where an exec swallowed it.  ``successor_tid``:
+    then, the thread that made the exec.
+    """
 
     status: Status | None = None
     last: bool = False
@@ -75,7 +90,11 @@ class Death(Event, kw_only=True, tag="death"):
 
 
 class Signal(Event, kw_only=True, tag="signal"):
-    """A signal is about to be delivered.  ``info`` is the raw siginfo_t (sigaction(2)), 128 bytes."""
+    """A signal is about to be delivered.
+
+    ``signal``: its name.  ``code``: why it was sent, by the name of its si_code.  ``sender_pid``, ``sender_uid``: who
+    sent it.  ``address``: of a fault.  ``info``: the raw siginfo_t (sigaction(2)), 128 bytes.
+    """
 
     signal: str
     code: str | None = None
@@ -86,14 +105,21 @@ class Signal(Event, kw_only=True, tag="signal"):
 
 
 class JobControl(Event, kw_only=True, tag="job_control"):
-    """The thread takes part in a group-stop, or goes on after it."""
+    """The thread takes part in a group-stop, or goes on after it.
+
+    ``state``: which of both.  ``signal``: the one that stopped it.
+    """
 
     state: Literal["stopped", "continued"]
     signal: str | None = None
 
 
 class Fragment(Struct, omit_defaults=True):
-    """Memory that an argument points to, as it stood when the call was entered or, ``returned``, when it came back."""
+    """Memory that an argument points to.
+
+    ``address``: its first byte.  ``data``: as it stood when the call was entered.  ``returned``: as it stood when the
+    call came back.
+    """
 
     address: HexText
     data: bytes
@@ -109,7 +135,11 @@ class Text(Struct, omit_defaults=True):
 
 
 class _SystemCall(Event, kw_only=True):
-    """A system call: ``arch`` is x86_64, i386 or x32; ``args`` are the six raw argument registers."""
+    """A system call.
+
+    ``arch``: x86_64, i386 or x32.  ``nr``, ``name``: its number there, and its name.  ``args``: the six raw argument
+    registers.  ``pc``, ``sp``: the instruction and stack pointers.
+    """
 
     arch: str
     nr: int
@@ -120,14 +150,20 @@ class _SystemCall(Event, kw_only=True):
 
 
 class SyscallEntry(_SystemCall, kw_only=True, tag="syscall_entry"):
-    """A thread enters a system call; of a trace, only with ``entries``, before its ``syscall``."""
+    """A thread enters a system call; of a trace, only with ``entries``, before its ``syscall``.
+
+    ``strings``, ``memory``: of a trace, as in ``syscall``.
+    """
 
     strings: dict[str, Text] | None = None
     memory: list[Fragment] | None = None
 
 
 class SyscallExit(_SystemCall, kw_only=True, tag="syscall_exit", rename={"result": "return"}):
-    """A system call returns; ``return`` is the raw result as a signed number, ``errno`` a name where it failed."""
+    """A system call returns.
+
+    ``return``: the raw result as a signed number.  ``errno``: its name where the call failed.
+    """
 
     result: int | None = None
     errno: str | None = None
@@ -136,9 +172,10 @@ class SyscallExit(_SystemCall, kw_only=True, tag="syscall_exit", rename={"result
 class Syscall(_SystemCall, kw_only=True, tag="syscall", rename={"result": "return"}):
     """A whole system call, of a trace.
 
-    ``start_ns`` is the time it was entered, ``duration_ns`` how long it took.  ``strings`` has string arguments by
-    their position, ``memory`` what the other pointers led to, as much as decoding needs.  ``unfinished``: it never
-    returned, or the trace ended first.
+    ``return``: the raw result as a signed number.  ``errno``: its name where the call failed.  ``start_ns``: the time
+    it was entered.  ``duration_ns``: how long it took.  ``strings``: string arguments by their position.  ``memory``:
+    what the other pointers led to, as much as decoding needs.  ``unfinished``: it never returned, or the trace ended
+    first.
     """
 
     result: int | None = None
@@ -151,7 +188,7 @@ class Syscall(_SystemCall, kw_only=True, tag="syscall", rename={"result": "retur
 
 
 class Step(Event, kw_only=True, tag="step"):
-    """A step that was asked for is done; the thread is held."""
+    """A step that was asked for is done; the thread is held.  ``pc``: the address of the next instruction."""
 
     pc: HexText
 
@@ -161,7 +198,7 @@ class Resumed(Event, kw_only=True, tag="resumed"):
 
 
 class Sync(Event, kw_only=True, tag="sync"):
-    """Stands in the stream where ``session.sync`` was called."""
+    """Stands in the stream where ``session.sync`` was called with this ``token``."""
 
     token: str | int | None = None
 
@@ -173,7 +210,11 @@ class Lost(Event, kw_only=True, tag="lost"):
 
 
 class Detached(Event, kw_only=True, tag="detached"):
-    """The engine or trace has ended; of a trace also how many events it ``delivered`` and ``lost``."""
+    """The engine or trace has ended.
+
+    ``reason``: why.  ``status``: how its process ended, where it has.  ``delivered``, ``lost``: of a trace, how many
+    system calls it told of, and how many were lost.
+    """
 
     reason: Literal["client_request", "session_closed", "target_exited", "exec_denied", "policy", "daemon_stopping"]
     status: Status | None = None

@@ -27,8 +27,8 @@ MAGIC = b"UTRMAPS1"
 READ, WRITE, EXECUTE, SHARED, DELETED = 1, 2, 4, 8, 16
 """``flags``; without SHARED the mapping is private.  DELETED: the file has no name any more."""
 
-_HEADER = struct.Struct("<8sIIQQ32x")
-_RECORD = struct.Struct("<QQQQIIIIQ8x")
+HEADER = struct.Struct("<8sIIQQ32x")
+RECORD = struct.Struct("<QQQQIIIIQ8x")
 _LETTERS = (("r", READ), ("w", WRITE), ("x", EXECUTE))
 
 
@@ -64,7 +64,7 @@ def flags_of(record: MapRecord) -> int:
 def pack(records: Iterable[MapRecord]) -> tuple[bytes, ...]:
     """Return the parts of the file, in order."""
     maps = list(records)
-    base = _HEADER.size + len(maps) * _RECORD.size
+    base = HEADER.size + len(maps) * RECORD.size
     table = bytearray()
     places: dict[bytes, int] = {}
     packed = bytearray()
@@ -74,7 +74,7 @@ def pack(records: Iterable[MapRecord]) -> tuple[bytes, ...]:
         if place is None:
             place = places[path] = len(table)
             table += path + b"\0"
-        packed += _RECORD.pack(
+        packed += RECORD.pack(
             record.start,
             record.end,
             record.offset,
@@ -85,20 +85,20 @@ def pack(records: Iterable[MapRecord]) -> tuple[bytes, ...]:
             len(path),
             base + place,
         )
-    return _HEADER.pack(MAGIC, _RECORD.size, len(maps), base, len(table)), bytes(packed), bytes(table)
+    return HEADER.pack(MAGIC, RECORD.size, len(maps), base, len(table)), bytes(packed), bytes(table)
 
 
 def unpack(data: bytes | memoryview) -> Iterator[MapRecord]:
     """Give the mappings in a file; raises ValueError where it is none."""
-    if len(data) < _HEADER.size:
+    if len(data) < HEADER.size:
         raise ValueError("the file is shorter than its header")
-    magic, size, count, strings, strings_size = _HEADER.unpack_from(data)
-    if magic != MAGIC or size < _RECORD.size or strings + strings_size > len(data):
+    magic, size, count, strings, strings_size = HEADER.unpack_from(data)
+    if magic != MAGIC or size < RECORD.size or strings + strings_size > len(data):
         raise ValueError("the file holds no mappings")
-    if _HEADER.size + count * size > strings:
+    if HEADER.size + count * size > strings:
         raise ValueError("the records overlap the strings")
-    for at in range(_HEADER.size, _HEADER.size + count * size, size):
-        start, end, offset, inode, major, minor, flags, length, path = _RECORD.unpack_from(data, at)
+    for at in range(HEADER.size, HEADER.size + count * size, size):
+        start, end, offset, inode, major, minor, flags, length, path = RECORD.unpack_from(data, at)
         if not strings <= path <= path + length <= strings + strings_size:
             raise ValueError("a path lies outside the strings")
         name = bytes(data[path : path + length]) or None

@@ -7,9 +7,9 @@ from typing import Any
 
 from utraced.rpc.method import Method, Registry, TargetMethod
 
-from . import daemon, engine, memory, process, registers, thread, trace
+from . import daemon, engine, memory, process, registers, rpc, session, thread, trace
 
-FAMILIES: tuple[ModuleType, ...] = (daemon, engine, memory, process, registers, thread, trace)
+FAMILIES: tuple[ModuleType, ...] = (daemon, engine, memory, process, registers, rpc, session, thread, trace)
 
 
 def registry() -> Registry:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from utraced.errors import DeniedReason, NoSuchProcess, PermissionDenied, TimedOut
+from utraced.errors import Cancelled, DeniedReason, NoSuchProcess, PermissionDenied, TimedOut
 from utraced.model import Hex, Index, Pid, Value
 from utraced.rpc.method import Method, TargetMethod
 
@@ -20,7 +20,7 @@ Limit = Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
 class Tracer(Value, frozen=True):
-    """The process that traces another by ptrace: ``comm`` is its name, absent where it is hidden."""
+    """The process that traces another by ptrace.  ``pid``: its pid.  ``comm``: its name, absent where hidden."""
 
     pid: int
     comm: str | None = None
@@ -29,10 +29,10 @@ class Tracer(Value, frozen=True):
 class Process(Value, frozen=True):
     """One process of a list.
 
-    ``parent``: its pid, 0 outside this pid namespace.  ``start_time``: in clock ticks after boot, to compare only.
-    ``uid``: the real user id.  ``command``: the command line's first 4,096 bytes, joined by spaces, or the name in
-    brackets where there is none; ``command_bytes`` where the text is not exact.  ``traced_by``: absent where nobody
-    traces it.
+    ``pid``, ``state``: its pid and what it does.  ``parent``: its pid, 0 outside this pid namespace.  ``start_time``:
+    in clock ticks after boot, to compare only.  ``uid``: the real user id.  ``command``: the command line's first 4,096
+    bytes, joined by spaces, or the name in brackets where there is none; ``command_bytes`` where the text is not exact.
+    ``traced_by``: absent where nobody traces it.
     """
 
     pid: int
@@ -46,7 +46,7 @@ class Process(Value, frozen=True):
 
 
 class Processes(Value, frozen=True):
-    """Processes in order of pid; ``next``, where there are more, is the ``cursor`` of the next page."""
+    """Processes in order of pid: ``processes``; ``next``, where there are more, is the ``cursor`` of the next page."""
 
     processes: tuple[Process, ...]
     next: int | None = None
@@ -56,11 +56,12 @@ class List(Method[Processes], frozen=True):
     """List the processes this session may trace, as far as users, groups, capabilities and dumpability go.
 
     ``root``: only that process and those that descend from it.  ``cursor``: go on with the page that a former reply
-    named in ``next``; processes that come and go meanwhile are shown or not, but none twice.
+    named in ``next``; processes that come and go meanwhile are shown or not, but none twice.  ``limit``: at most so
+    many; fewer where they would not fit the packet.
     """
 
     method = "process.list"
-    errors = (NoSuchProcess, TimedOut)
+    errors = (NoSuchProcess, Cancelled, TimedOut)
 
     root: Pid | None = None
     cursor: Pid | None = None
@@ -68,7 +69,10 @@ class List(Method[Processes], frozen=True):
 
 
 class Ids(Value, frozen=True):
-    """User ids or group ids; access to files goes by ``file_system``, access to the process by the other three."""
+    """User ids or group ids (credentials(7)).
+
+    ``real``, ``effective``, ``saved``: access to the process goes by these.  ``file_system``: access to files.
+    """
 
     real: int
     effective: int
@@ -79,9 +83,10 @@ class Ids(Value, frozen=True):
 class Memory(Value, frozen=True):
     """Memory of a process in bytes, by the kernel's own counts (``Vm…`` and ``Rss…`` of proc_pid_status(5)).
 
-    ``virtual`` and its peak: address space.  ``resident`` and its peak: in memory now, the sum of ``anonymous``,
-    ``file`` and ``shared``.  ``locked``: cannot be paged out.  ``data``, ``stack``, ``text``, ``libraries``: private
-    writable, stack, the program's and the libraries' code.  ``page_tables``: the kernel's own.  ``swap``: paged out.
+    ``virtual``, ``virtual_peak``: address space, now and at most.  ``resident``: in memory now, the sum of
+    ``anonymous``, ``file`` and ``shared``.  ``resident_peak``: in memory at most.  ``locked``: cannot be paged out.
+    ``data``, ``stack``, ``text``, ``libraries``: private writable, stack, the program's and the libraries' code.
+    ``page_tables``: the kernel's own.  ``swap``: paged out.
     """
 
     virtual: int | None = None
@@ -110,11 +115,14 @@ class Withheld(Value, frozen=True):
 class Details(Value, frozen=True, kw_only=True):
     """What is known of a process.
 
-    ``name``: what it calls itself, at most 15 bytes (comm).  ``argv``: its arguments, as they stand in its memory;
-    ``argv_truncated`` where not all fit the packet.  ``exe``: the program's file; ``exe_deleted`` where it has been
-    removed or replaced.  ``cwd``, ``root``: its directories; like exe they are paths as it sees them, and absent for
-    kernel threads and zombies.  ``…_bytes``: exact, where the text is not; ``argv_bytes`` then has all arguments.
-    ``process_group``, ``process_session``: of its terminal's job control.  ``threads``: how many there are.
+    ``pid``, ``state``: its pid and what it does.  ``parent``: its pid, 0 outside this pid namespace.  ``start_time``:
+    in clock ticks after boot, to compare only.  ``kernel_thread``: it has no user space.  ``users``, ``groups``,
+    ``supplementary_groups``: its user and group ids.  ``no_new_privs``: exec gives it no privilege
+    (PR_SET_NO_NEW_PRIVS).  ``name``: what it calls itself, at most 15 bytes (comm).  ``argv``: its arguments, as they
+    stand in its memory; ``argv_truncated`` where not all fit the packet.  ``exe``: the program's file; ``exe_deleted``
+    where it has been removed or replaced.  ``cwd``, ``root``: its directories; like exe they are paths as it sees them,
+    and absent for kernel threads and zombies.  ``…_bytes``: exact, where the text is not; ``argv_bytes`` then has all
+    arguments.  ``process_group``, ``process_session``: of its terminal's job control.  ``threads``: how many there are.
     ``memory``: absent where there is none.  ``namespaces``: inode numbers by kind (``"pid"``, ``"mnt"``, …).
     ``tracer``: absent where nobody traces it.  ``seccomp``: 0 off, 1 strict, 2 filters.  ``withheld``: absent where
     nothing is.
@@ -155,7 +163,7 @@ class Info(TargetMethod[Details], frozen=True):
     """Tell what is known of one process; of those you may not trace, what everybody may know."""
 
     method = "process.info"
-    errors = (NoSuchProcess, PermissionDenied, TimedOut)
+    errors = (NoSuchProcess, PermissionDenied, Cancelled, TimedOut)
 
 
 class Map(Value, frozen=True):
@@ -179,7 +187,7 @@ class Map(Value, frozen=True):
 
 
 class Mapped(Value, frozen=True):
-    """Mappings in order of address: ``maps``, or the descriptor of a file of ``size`` bytes with ``count`` of them.
+    """Mappings in order of address: ``maps``, or ``fd``, a file of ``size`` bytes with ``count`` of them.
 
     ``next``, where there are more, is the ``cursor`` of the next page.
     """
@@ -194,12 +202,13 @@ class Mapped(Value, frozen=True):
 class Maps(TargetMethod[Mapped], frozen=True):
     """List the memory mappings of a process.
 
-    ``cursor``: only from this address on.  ``as``: ``"list"``, or ``"fd"`` for a sealed memory file of all of them:
-    a 64-byte header, 64-byte records, a string table, little-endian, as utraced/api/map_records.py draws it.
+    ``cursor``: only from this address on.  ``limit``: at most so many; fewer in a list where they would not fit the
+    packet.  ``as``: ``"list"``, or ``"fd"`` for a sealed memory file of all of them: a 64-byte header, 64-byte
+    records, a string table, little-endian, as the layout ``maps`` says.
     """
 
     method = "process.maps"
-    errors = (NoSuchProcess, PermissionDenied, TimedOut)
+    errors = (NoSuchProcess, PermissionDenied, Cancelled, TimedOut)
 
     cursor: Hex | None = None
     limit: Limit | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from utraced.errors import Gone, NoSuchObject, NoSuchProcess, NotHeld
+from utraced.errors import Gone, NoSuchObject, NoSuchProcess, NotHeld, Unsupported
 from utraced.model import Hex, Pid, Value
 from utraced.rpc.method import Method
 
@@ -16,7 +16,11 @@ RegisterSet = Literal["general", "fp", "xstate", "debug"]
 
 
 class Registers(Value, frozen=True):
-    """Register sets by name, as in <sys/user.h>: ``general`` and ``debug`` as values, ``fp`` too, ``xstate`` raw."""
+    """Register sets, registers by their names in <sys/user.h>.
+
+    ``general``: user_regs_struct.  ``fp``: user_fpregs_struct, arrays in 32-bit words as ``st_space[0]``.
+    ``xstate``: the XSAVE area as the CPU lays it out.  ``debug``: dr0 to dr7.
+    """
 
     general: dict[str, Hex] | None = None
     fp: dict[str, Hex] | None = None
@@ -25,10 +29,13 @@ class Registers(Value, frozen=True):
 
 
 class Read(Method[Registers], frozen=True):
-    """Read register sets of a thread that this engine holds."""
+    """Read register sets of a thread that this engine holds.
+
+    ``engine``: of this session.  ``tid``: the thread.  ``set``: which sets.
+    """
 
     method = "registers.read"
-    errors = (NoSuchObject, Gone, NotHeld, NoSuchProcess)
+    errors = (NoSuchObject, Gone, NotHeld, NoSuchProcess, Unsupported)
 
     engine: EngineId
     tid: Pid

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from utraced.errors import Contended, Gone, NoSuchObject, NoSuchProcess, NotHeld, PermissionDenied, TimedOut
+from utraced.errors import Cancelled, Contended, Gone, NoSuchObject, NoSuchProcess, NotHeld, PermissionDenied, TimedOut
 from utraced.model import Empty, Holder, Milliseconds, Pid, ThreadStatus, Value
 from utraced.rpc.method import Method, TargetMethod
 
@@ -17,7 +17,7 @@ Action = Literal["run", "syscall", "block_step", "step"]
 
 
 class Stopped(Value, frozen=True):
-    """The threads asked for, as they stand."""
+    """The threads asked for: ``threads``, as they stand."""
 
     threads: tuple[ThreadStatus, ...]
 
@@ -25,12 +25,14 @@ class Stopped(Value, frozen=True):
 class Stop(Method[Stopped], frozen=True):
     """Hold all threads of an engine's process, or ``tid`` alone.
 
-    With ``wait`` (the default) the reply comes when each is held, or pending because it is in uninterruptible sleep.
+    ``engine``: of this session.  ``tid``: this thread alone.  ``wait``: reply when each is held, or pending because it
+    is in uninterruptible sleep; else at once, and ``stop`` events tell.  ``timeout_ms``: how long to wait, in
+    milliseconds; absent, for ever.
     """
 
     method = "thread.stop"
     access = "changes"
-    errors = (NoSuchObject, Gone, NoSuchProcess, TimedOut)
+    errors = (NoSuchObject, Gone, NoSuchProcess, Cancelled, TimedOut)
 
     engine: EngineId
     tid: Pid | None = None
@@ -46,7 +48,7 @@ class SignalChange(Value, frozen=True, forbid_unknown_fields=True):
 
 
 class Running(Value, frozen=True):
-    """Whether the thread (or all) now runs, and who else still holds it."""
+    """Whether it goes on.  ``running``: the thread, or all, now run.  ``holders``: who else still holds them."""
 
     running: bool
     holders: tuple[Holder, ...] = ()
@@ -55,9 +57,9 @@ class Running(Value, frozen=True):
 class Resume(Method[Running], frozen=True):
     """Let go of a held thread, or of all that this engine holds.
 
-    ``action``: ``run``; until the next ``syscall`` stop; ``block_step`` until the next branch; ``step`` one
-    instruction.  The last three hold the thread again where they end.  ``signal`` applies at a signal stop; absent,
-    the signal is delivered as it is.
+    ``engine``: of this session.  ``tid``: this thread alone.  ``action``: ``run``; until the next ``syscall`` stop;
+    ``block_step`` until the next branch; ``step`` one instruction.  The last three hold the thread again where they
+    end.  ``signal`` applies at a signal stop; absent, the signal is delivered as it is.
     """
 
     method = "thread.resume"
@@ -71,7 +73,10 @@ class Resume(Method[Running], frozen=True):
 
 
 class Signal(TargetMethod[Empty], frozen=True):
-    """Send a signal to one thread (tgkill(2))."""
+    """Send a signal to one thread (tgkill(2)).
+
+    ``tid``: the thread, of the process.  ``signal``: its name (``"SIGUSR1"``, ``"SIGRT_3"``) or number.
+    """
 
     method = "thread.signal"
     access = "changes"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from utraced.errors import Gone, NoSuchObject, NoSuchProcess, PermissionDenied, Unsupported
+from utraced.errors import Cancelled, Gone, NoSuchObject, NoSuchProcess, PermissionDenied, Unsupported
 from utraced.model import Value
 from utraced.rpc.method import Method, TargetMethod
 
@@ -17,7 +17,7 @@ TraceId = Annotated[int, Meta(ge=1)]
 
 
 class Started(Value, frozen=True):
-    """The new trace, what records it, and why not something faster."""
+    """The new trace.  ``trace``: its id.  ``backend``: what records it.  ``reason``: why nothing faster does."""
 
     trace: int
     backend: str
@@ -31,13 +31,14 @@ class Start(TargetMethod[Started], frozen=True):
     and classes, or a filter.  ``strings``: bytes shown of each string or buffer.  ``failed_only``: only calls that
     fail.  ``overflow``: what happens when the client reads too slowly: ``drop`` observations and count them, or
     ``block`` the target.  ``entries``: a call that lasts, or that another thread's event overtakes, is first told as
-    ``syscall_entry``.
+    ``syscall_entry``.  ``stacks``: with the stack of each call.  ``backend``: what records: ``auto`` chooses.
+    ``deliver``: as ``events``, or as the kernel wrote them, ``raw``.
     """
 
     method = "trace.start"
     creates = True
     access = "changes"
-    errors = (NoSuchProcess, PermissionDenied, Unsupported)
+    errors = (NoSuchProcess, PermissionDenied, Unsupported, Cancelled)
 
     follow: bool = False
     from_exec: bool = False
@@ -52,16 +53,17 @@ class Start(TargetMethod[Started], frozen=True):
 
 
 class Totals(Value, frozen=True):
-    """How many events the trace delivered, and how many were lost."""
+    """How many system calls the trace told of, ``delivered``, and how many were ``lost``."""
 
     delivered: int
     lost: int
 
 
 class Stop(Method[Totals], frozen=True):
-    """End a trace; its last events, ``detached`` among them, precede the reply."""
+    """End a trace; its last events, ``detached`` among them, precede the reply.  ``trace``: of this session."""
 
     method = "trace.stop"
+    follows = True
     access = "changes"
     errors = (NoSuchObject, Gone)
 

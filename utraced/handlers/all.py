@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import daemon, engine, memory, process, registers, thread, trace
+from . import daemon, engine, memory, process, registers, rpc, session, thread, trace
 from .context import HANDLERS
 
-__all__ = ["HANDLERS", "daemon", "engine", "memory", "process", "registers", "thread", "trace"]
+__all__ = ["HANDLERS", "daemon", "engine", "memory", "process", "registers", "rpc", "session", "thread", "trace"]

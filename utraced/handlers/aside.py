@@ -7,6 +7,7 @@ or for a file system in user space that does not answer.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import TypeVar
 
 import anyio
@@ -16,6 +17,12 @@ from utraced.errors import TimedOut
 
 DEADLINE = 5.0
 """Seconds."""
+
+AT_ONCE = 4
+"""Threads that one session may keep busy."""
+
+share: ContextVar[anyio.CapacityLimiter | None] = ContextVar("share", default=None)
+"""The threads of the session whose request is carried out."""
 
 Returned = TypeVar("Returned")
 
@@ -27,7 +34,7 @@ async def aside(work: Callable[[], Returned]) -> Returned:
     """
     try:
         with anyio.fail_after(DEADLINE):
-            return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+            return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=share.get())
     except TimeoutError as error:
         raise TimedOut(
             f"the kernel did not answer within {DEADLINE:.0f} s",

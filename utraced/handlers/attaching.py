@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic_ns
+
 from utraced.errors import LimitExceeded, PermissionDenied, TimedOut
 from utraced.tracing import control
 from utraced.tracing.engine import Engine
@@ -31,20 +33,38 @@ async def stopped(context: Context, engine: Engine, waiter: Waiter, timeout_ms: 
 
     Those get a ``stop`` event when they do, where the engine holds.  Raises TimedOut.
     """
+    try:
+        await _all_stopped(context, waiter, timeout_ms)
+    except BaseException:
+        # Timed out or cancelled, they are held all the same.
+        control.give_up(context.tracer.core, engine, waiter, "requested")
+        raise
+    control.give_up(context.tracer.core, engine, waiter, "attached" if engine.hold else "requested")
+
+
+async def attached(context: Context, engine: Engine, waiter: Waiter) -> None:
+    """Wait as ``stopped`` for a new engine; where the request is cancelled the engine ends, as no reply will name it."""
+    try:
+        await stopped(context, engine, waiter)
+    except BaseException:
+        control.detach(context.tracer.core, engine, "client_request", monotonic_ns())
+        context.tracer.perform()
+        raise
+
+
+async def _all_stopped(context: Context, waiter: Waiter, timeout_ms: int | None) -> None:
     waited = 0.0
     while waiter.outstanding:
         if await context.waits.over(waiter, PATIENCE):
             return
         waited += PATIENCE
         if context.tracer.wait_over(waiter.outstanding):
-            break
+            return
         if timeout_ms is not None and waited * 1000 >= timeout_ms:
-            control.give_up(context.tracer.core, engine, waiter, "requested")
             raise TimedOut(
                 f"{len(waiter.outstanding)} threads have not stopped in {timeout_ms} ms",
                 hint="They will be held, and told by stop events, as soon as they can be.",
             )
-    control.give_up(context.tracer.core, engine, waiter, "attached" if engine.hold else "requested")
 
 
 def check_limits(context: Context) -> None:

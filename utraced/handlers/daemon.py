@@ -11,9 +11,7 @@ from utraced.kernel.denied import yama_scope
 from utraced.version import VERSION
 
 from .context import Context, handles
-from .limits import MAX_BATCH, MAX_FDS, MAX_PACKET, MAX_QUEUE, MAX_READ
-
-PROTOCOL = 1
+from .limits import MAX_BATCH, MAX_FDS, MAX_PACKET, MAX_QUEUE, MAX_READ, MAX_SESSIONS, MAX_WAITING
 
 
 @handles(api.Hello)
@@ -24,7 +22,7 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
     return api.Welcome(
         server="utraced",
         version=VERSION,
-        protocol=PROTOCOL,
+        protocol=api.PROTOCOL,
         session=session.session,
         boot_id=_boot_id(),
         peer=session.peer,
@@ -33,7 +31,14 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
         tracer_pid=os.getpid(),
         pid_namespace=_pid_namespace(),
         limits=api.Limits(
-            max_packet=MAX_PACKET, max_batch=MAX_BATCH, max_fds=MAX_FDS, max_read=MAX_READ, max_queue=MAX_QUEUE
+            max_packet=MAX_PACKET,
+            max_batch=MAX_BATCH,
+            max_fds=MAX_FDS,
+            max_read=MAX_READ,
+            max_queue=MAX_QUEUE,
+            max_waiting=MAX_WAITING,
+            max_sessions=MAX_SESSIONS,
+            stall_seconds=session.stall_seconds,
         ),
         features=_features(),
     )

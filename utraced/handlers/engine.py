@@ -12,7 +12,7 @@ from utraced.tracing.engine import DEFAULT_EVENTS, Engine
 from utraced.tracing.waiting import Waiter
 
 from . import calls
-from .attaching import check_limits, process_of, stopped
+from .attaching import attached, check_limits, process_of
 from .context import Context, handles
 from .target import resolve
 
@@ -38,7 +38,7 @@ def attach(params: api.Attach, context: Context) -> Awaitable[api.Attached]:
 
 
 async def _attached(engine: Engine, waiter: Waiter, context: Context, start_time: int) -> api.Attached:
-    await stopped(context, engine, waiter)
+    await attached(context, engine, waiter)
     threads = tuple(control.status(engine, tracee) for tracee in engine.process.tracees.values())
     return api.Attached(engine=engine.id, pid=engine.process.pid, start_time=start_time, threads=threads)
 

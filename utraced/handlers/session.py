@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Literal
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct
 
 from utraced.api import events
+from utraced.api import session as api
 from utraced.api.events import Event
 from utraced.errors import Gone, NoSuchObject
-from utraced.model import Peer, Status
+from utraced.kernel.proc import comm_of
+from utraced.model import Empty, Peer, Status, text_of
 from utraced.rpc.encoding import JSON, Encoding
 from utraced.rpc.packet import Packet
 from utraced.tracing import control
 from utraced.tracing.engine import Engine
+from utraced.tracing.pressure import OBSERVATIONS
 from utraced.tracing.trace import Trace
 
-from .limits import MAX_BATCH, MAX_PACKET, MAX_QUEUE
+from .context import Context, handles
+from .limits import MAX_BATCH, MAX_HELD, MAX_PACKET, MAX_QUEUE, MAX_REPLIES
+from .page import fitting
 
 if TYPE_CHECKING:
     from utraced.kernel.tracer import Tracer
@@ -26,8 +32,16 @@ PACKET_SIZE = 28_000
 """Bytes of events in a packet: seven such packets fit a socket's default buffer, of 128 KiB only two."""
 EVENT_SIZE = 280
 """About the bytes of an event without strings and memory."""
+SHOWN = 100
+"""Processes of a session, and threads of a process, that session.list names."""
 REMEMBERED = 1000
 """Ended objects of which we still know how they ended."""
+
+
+class EventPacket(Packet):
+    """A packet of events."""
+
+    __slots__ = ()
 
 
 class _Notification(Struct, gc=False):
@@ -47,6 +61,7 @@ class Session:
     ``fellows`` are all sessions of this worker by number, itself among them.
     ``creating`` counts requests whose reply will bring a new id: until it is sent, events wait behind it.
     ``urgent``: there are events that should not wait for more to go with them.
+    ``stirred``: where it notes that it has something to send; the worker's sessions share it.
     """
 
     def __init__(self, session: int, peer: Peer, tracer: Tracer) -> None:
@@ -63,11 +78,15 @@ class Session:
         self.packets: deque[Packet] = deque()
         self.creating = 0
         self.urgent = False
+        self.stirred: set[Session] = set()
+        self._later: list[Packet] = []
         self._next_id = 1
         self._seq = 0
         self._batch: list[_Notification] = []
         self._batch_size = 0
         self._queued = 0
+        self._replies = 0
+        self._behind = False
 
     # Objects
 
@@ -136,6 +155,7 @@ class Session:
         self._seq = event.seq = self._seq + 1
         self._batch.append(_Notification(event))
         self._batch_size += EVENT_SIZE
+        self.stirred.add(self)
         if type(event) is not events.Syscall and type(event) is not events.SyscallEntry:
             self.urgent = True
         elif event.strings is not None or event.memory is not None:
@@ -145,34 +165,67 @@ class Session:
 
     def _admit(self, event: Event, trace: Trace) -> bool:
         """Tell whether an event of a trace is to be queued, after the count of those lost before it."""
-        if type(event) is events.Syscall:
-            if self._queued > MAX_QUEUE and not trace.block:
-                trace.dropped += 1
+        kind = type(event)
+        if kind in OBSERVATIONS:
+            if not trace.block and self.congested():
+                # An entry is not counted: its call will be.
+                trace.dropped += kind is not events.SyscallEntry
                 return False
-            trace.delivered += 1
-        elif type(event) is events.SyscallEntry and self._queued > MAX_QUEUE and not trace.block:
-            return False
+            trace.delivered += kind is events.Syscall
         if trace.dropped:
             self._tell_lost(trace)
-        if type(event) is events.Detached:
-            event.delivered, event.lost = trace.delivered, trace.lost
+        if kind is events.Detached:
+            event.delivered, event.lost = trace.delivered, trace.lost  # type: ignore[attr-defined]
         return True
 
     def _tell_lost(self, trace: Trace) -> None:
         count, trace.dropped = trace.dropped, 0
         trace.lost += count
-        self.tell(events.Lost(trace=trace.id, count=count))
+        self.tell(events.Lost(trace=trace.id, count=count, time_ns=monotonic_ns()))
 
     def congested(self) -> bool:
         """Tell whether the client reads too slowly for more to be queued."""
-        return self._queued > MAX_QUEUE
+        if self._queued + self._batch_size > MAX_QUEUE:
+            self._behind = True
+            return True
+        return False
+
+    def _catch_up(self) -> None:
+        """Let the targets go on, and tell what was lost meanwhile."""
+        self._behind = False
+        for trace in list(self.traces.values()):
+            if trace.dropped:
+                self._tell_lost(trace)
+        self.tracer.relieve(self)
+
+    @property
+    def queued(self) -> int:
+        """The bytes that wait for the client, about."""
+        return self._queued + self._batch_size + self._replies
+
+    @property
+    def excessive(self) -> bool:
+        """Whether more waits for the client than may, as there was nothing that could be held back."""
+        return self._queued + self._batch_size > MAX_HELD
+
+    @property
+    def deaf(self) -> bool:
+        """Whether so many replies wait for the client that no more of its requests are to be taken."""
+        return self._replies > MAX_REPLIES
 
     # Packets
 
-    def reply(self, packets: list[Packet]) -> None:
-        """Queue replies behind the events told before, except while a reply that brings a new id is awaited."""
+    def reply(self, packets: list[Packet], *, follows: bool = False) -> None:
+        """Queue replies behind the events told before.
+
+        While a reply that brings a new id is awaited events wait, and of the replies only those that follow them.
+        """
+        self._replies += sum(len(packet.data) for packet in packets)
         if not self.creating:
-            self.close_batch()
+            self.flush()
+        elif follows:
+            self._later += packets
+            return
         self.packets.extend(packets)
 
     def close_batch(self) -> None:
@@ -185,8 +238,6 @@ class Session:
         self.urgent = False
         for start in range(0, len(batch), MAX_BATCH):
             self._pack(batch[start : start + MAX_BATCH])
-        if self._queued > MAX_QUEUE:
-            self.tracer.congested.add(self)
 
     def _pack(self, batch: list[_Notification]) -> None:
         """Make a packet of events, or more where they do not fit one."""
@@ -203,12 +254,15 @@ class Session:
                 event.strings = event.memory = None
             data = self.encoding.encode(batch[0])
         self._queued += len(data)
-        self.packets.append(Packet(data))
+        self.packets.append(EventPacket(data))
 
     def flush(self) -> None:
         """Put what there is into packets, unless a reply must come first."""
         if not self.creating:
             self.close_batch()
+            if self._later:
+                self.packets.extend(self._later)
+                self._later.clear()
 
     @property
     def unsent(self) -> bool:
@@ -217,10 +271,12 @@ class Session:
 
     def sent(self, packet: Packet) -> None:
         """Note that a packet is off; when the client has caught up, its targets go on."""
-        # Replies were not counted in, so they may take out more than there is.
-        self._queued = max(0, self._queued - len(packet.data))
-        if self in self.tracer.congested and self._queued < MAX_QUEUE // 2:
-            self.tracer.relieve(self)
+        if type(packet) is not EventPacket:
+            self._replies -= len(packet.data)
+            return
+        self._queued -= len(packet.data)
+        if self._behind and self._queued + self._batch_size < MAX_QUEUE // 2:
+            self._catch_up()
 
 
 def _contents_size(event: events.Syscall | events.SyscallEntry) -> int:
@@ -231,3 +287,51 @@ def _contents_size(event: events.Syscall | events.SyscallEntry) -> int:
     if event.memory is not None:
         size += sum(60 + 2 * len(fragment.data) for fragment in event.memory)
     return size
+
+
+@handles(api.List)
+def list_sessions(params: api.List, context: Context) -> api.Sessions:
+    """List sessions and what they hold."""
+    asking = context.session
+    held = _holdings(asking)
+    entries = (
+        _entry(session, held.get(session, []))
+        for session in list(asking.fellows.values())
+        if session.session >= (params.cursor or 0) and asking.peer.uid in {0, session.peer.uid}
+    )
+    page, more = fitting(entries, params.limit)
+    return api.Sessions(sessions=page, next=None if more is None else more.session)
+
+
+def _entry(session: Session, holdings: list[api.Holding]) -> api.SessionEntry:
+    comm = comm_of(session.peer.pid)
+    return api.SessionEntry(
+        session=session.session,
+        peer=session.peer,
+        command=None if comm is None else text_of(comm),
+        client=session.client,
+        queued=session.queued,
+        engines=len(session.engines),
+        traces=len(session.traces),
+        holdings=tuple(holdings[:SHOWN]),
+    )
+
+
+def _holdings(asking: Session) -> dict[Any, list[api.Holding]]:
+    """Return what each session holds."""
+    found: dict[Any, list[api.Holding]] = {}
+    for process in asking.tracer.core.processes.values():
+        for engine in process.engines:
+            held = [tracee.tid for tracee in process.tracees.values() if engine in tracee.holders]
+            trace = None if engine.trace is None else engine.trace.id
+            found.setdefault(engine.owner, []).append(
+                api.Holding(pid=process.pid, engine=engine.id or None, trace=trace, held=tuple(held[:SHOWN]))
+            )
+    return found
+
+
+@handles(api.Sync)
+def sync(params: api.Sync, context: Context) -> Empty:
+    """Mark the stream of events."""
+    context.session.tell(events.Sync(token=params.token, time_ns=monotonic_ns()))
+    return Empty()

@@ -8,6 +8,7 @@ from utraced.api import thread as api
 from utraced.errors import InvalidParams, NoSuchProcess, NotHeld
 from utraced.kernel.denied import explained
 from utraced.kernel.signals import send
+from utraced.linux.errno_errors import error_of
 from utraced.model import Empty, Holder
 from utraced.syscalls.signals import signal_number
 from utraced.tracing import control
@@ -77,6 +78,8 @@ def send_signal(params: api.Signal, context: Context) -> Empty:
             send(target.pid, params.tid, _number(params.signal))
         except ProcessLookupError:
             raise NoSuchProcess(f"process {target.pid} has no thread {params.tid}") from None
+        except BlockingIOError as error:  # too many real-time signals wait already (RLIMIT_SIGPENDING)
+            raise error_of(error, pid=target.pid) from error
     return Empty()
 
 

@@ -14,7 +14,7 @@ from utraced.tracing.trace import Trace
 from utraced.tracing.waiting import Waiter
 
 from . import calls
-from .attaching import check_limits, process_of, stopped
+from .attaching import attached, check_limits, process_of
 from .context import Context, handles
 from .target import resolve
 
@@ -47,7 +47,7 @@ def start(params: api.Start, context: Context) -> Awaitable[api.Started]:
 
 
 async def _started(engine: Engine, waiter: Waiter, context: Context, trace: Trace) -> api.Started:
-    await stopped(context, engine, waiter)
+    await attached(context, engine, waiter)
     return api.Started(trace=trace.id, backend="ptrace", reason="the only backend of this version")
 
 

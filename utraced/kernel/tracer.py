@@ -51,13 +51,11 @@ class Tracer:
 
     def __init__(self, completed: Callable[[Waiter], None]) -> None:
         self.core = Core(self._open)
-        self.congested: set[Owner] = set()
         self._completed = completed
         self._memories: dict[int, TargetMemory] = {}
-        self._deferred: list[Restart] = []
         self._reaped: list[tuple[int, int]] = []
         self._performers: dict[type, Callable[[Any], object]] = {
-            Restart: self._restart,
+            Restart: lambda action: ptrace.restart(REQUESTS[action.wish], action.tid, action.signal),
             Listen: lambda action: ptrace.attempt(ptrace.PTRACE_LISTEN, action.tid),
             Interrupt: lambda action: ptrace.attempt(ptrace.PTRACE_INTERRUPT, action.tid),
             SetOptions: lambda action: ptrace.attempt(
@@ -111,10 +109,7 @@ class Tracer:
             if core.actions:
                 self.perform()
             if wish is not None:
-                if self.congested:
-                    self._restart(Restart(tid, wish))
-                else:
-                    ptrace.restart(REQUESTS[wish], tid, 0)
+                ptrace.restart(REQUESTS[wish], tid, 0)
             return
         other = classify(tid, status)
         if other is None:
@@ -146,8 +141,8 @@ class Tracer:
             return process  # its new threads are attached by the kernel
         # Threads of a session before may have told that they leave: one that is stopped at its exit must be let go
         # now, as PTRACE_SEIZE may wait for an exec that waits for it (see ``reaper``).
-        while self.round():
-            pass
+        # One round has them all; until there is none would be for ever beside others that stop all the time.
+        self.round()
         process = self.core.processes.get(pid)
         if process is None:
             process = Process(pid, self._open(pid))
@@ -227,14 +222,15 @@ class Tracer:
 
     def relieve(self, owner: Owner) -> None:
         """Restart what was held back while ``owner`` read too slowly."""
-        self.congested.discard(owner)
-        deferred, self._deferred = self._deferred, []
-        for action in deferred:
-            self._restart(action)
+        self.core.relieve(owner)
+        self.perform()
 
     def wait_over(self, tids: set[int]) -> bool:
-        """Tell whether all these threads are in uninterruptible sleep, so that waiting longer is no use."""
-        return all(_state(tid, tid)[0] in {"D", ""} for tid in tids)
+        """Tell whether waiting longer is no use: all these threads sleep uninterruptibly, or have ended.
+
+        A leader that has ended before its other threads tells so only after them (wait(2) calls it a zombie).
+        """
+        return all(_state(tid, tid)[0] in {"D", "Z", "X", ""} for tid in tids)
 
     def close(self) -> None:
         """Close what is open."""
@@ -250,17 +246,6 @@ class Tracer:
         memory = self._memories.pop(action.pid, None)
         if memory is not None:
             memory.close()
-
-    def _restart(self, action: Restart) -> None:
-        if self.congested:
-            tracee = self.core.tracees.get(action.tid)
-            if tracee is not None and any(
-                engine.owner in self.congested and (engine.trace is None or engine.trace.block)
-                for engine in tracee.process.engines
-            ):
-                self._deferred.append(action)
-                return
-        ptrace.restart(REQUESTS[action.wish], action.tid, action.signal)
 
     def _detach(self, action: Detach) -> None:
         if ptrace.attempt(ptrace.PTRACE_DETACH, action.tid, 0, action.signal):

@@ -21,13 +21,14 @@ class Method(Struct, Generic[Result], frozen=True, kw_only=True, forbid_unknown_
 
     ``method`` is the name on the wire, ``access`` whether a read-only session may call it, ``errors`` those besides
     the ones every method can give (invalid_params, internal_error, limit_exceeded), ``creates`` whether the reply
-    brings a new id, which no event may name before.
+    brings a new id, which no event may name before, ``follows`` whether it comes after all events told so far.
     """
 
     method: ClassVar[str] = ""
     access: ClassVar[Access] = "looks"
     errors: ClassVar[tuple[type[UtracedError], ...]] = ()
     creates: ClassVar[bool] = False
+    follows: ClassVar[bool] = False
     result: ClassVar[Any] = None
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -40,7 +41,12 @@ class Method(Struct, Generic[Result], frozen=True, kw_only=True, forbid_unknown_
 
 
 class TargetMethod(Method[Result], Generic[Result], frozen=True, kw_only=True):
-    """A method that names a process: by ``pid``, or by ``pidfd`` (its index in the packet), with ``start_time``."""
+    """A method that names a process, by ``pid`` or by ``pidfd``.
+
+    ``pid``: the process, in the pid namespace of the daemon.  ``pidfd``: instead, the index in the packet of a
+    descriptor of pidfd_open(2).  ``start_time``: refuse a process that started at another time, in clock ticks after
+    boot as ``process.info`` tells: its pid was reused.
+    """
 
     pid: Pid | None = None
     pidfd: Index | None = None

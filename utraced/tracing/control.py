@@ -143,14 +143,14 @@ def release(core: Core, engine: Engine, tracee: Tracee) -> bool:
     tracee.announce.pop(engine, None)
     if tracee.holders:
         return False
+    for other in tracee.process.engines:
+        if other is not engine and other in tracee.wishes:
+            core.tell(other, tracee, events.Resumed())
     if tracee.stopped:
-        for other in tracee.process.engines:
-            if other is not engine and other in tracee.wishes:
-                core.tell(other, tracee, events.Resumed())
         core.restart(tracee)
-        for other, wish in list(tracee.wishes.items()):
-            if wish is Wish.RUN:
-                del tracee.wishes[other]
+    for other, wish in list(tracee.wishes.items()):
+        if wish is Wish.RUN:
+            del tracee.wishes[other]
     return True
 
 
@@ -167,7 +167,8 @@ def resume(core: Core, engine: Engine, tracee: Tracee, wish: Wish, signal: int |
             raise NotHeld(f"thread {tracee.tid} is not held at a signal", tid=tracee.tid)
         others = [other for other in tracee.holders if other is not engine]
         if others:
-            raise Contended(f"session {others[0].owner.session} holds the thread too", holder=others[0].owner.session)
+            session = others[0].owner.session
+            raise Contended(f"session {session} holds the thread too", holder=Holder(session=session))
         tracee.signal = signal
     tracee.wishes[engine] = wish
     return release(core, engine, tracee)

@@ -27,7 +27,8 @@ from utraced.syscalls.signals import signal_name
 from . import lifecycle
 from .actions import Action, Complete, Detach, Forget, Listen, Restart, SetOptions, Tell, Wish
 from .capture import args_text
-from .engine import Engine
+from .engine import Engine, Owner
+from .pressure import HeldBack
 from .process import Process, Target, Tracee
 from .stops import (
     AnyStop,
@@ -63,6 +64,7 @@ class Core:
         self.orphans = lifecycle.Orphans()
         self.traces: set[Trace] = set()
         self.waiters: list[Waiter] = []
+        self.held_back = HeldBack()
         self.actions: list[Action] = []
         self._reactions: dict[type, Callable[[Tracee, Any], None]] = {
             SyscallStop: self._on_syscall,
@@ -115,7 +117,7 @@ class Core:
         process = tracee.process
         tracee.stop = stop
         self._on_syscall(tracee, stop)
-        if tracee.holders or tracee.leaving or tracee.exits is not process.exits:
+        if tracee.holders or tracee.leaving or tracee.exits is not process.exits or self.held_back:
             self.settle(tracee)
             return None
         tracee.stop = None
@@ -140,6 +142,8 @@ class Core:
                 event = engine.trace.leave(tracee, stop)
                 if event is not None:
                     self.actions.append(Tell(engine.owner, event))
+                    if engine.trace.block:
+                        self.held_back.told(engine, tracee, event)
             elif entry is not None:
                 self._report_syscall(engine, tracee, entry, stop)
 
@@ -250,6 +254,7 @@ class Core:
             if engine not in tracee.holders:
                 tracee.holders.append(engine)
         self.actions.append(Tell(engine.owner, event))
+        self.held_back.told(engine, tracee, event)
 
     def tell_trace(self, engine: Engine, tracee: Tracee, event: Event) -> None:
         """Tell a trace an event of a thread, after the entries of the calls that it overtakes.
@@ -268,6 +273,7 @@ class Core:
         if not event.time_ns:
             event.time_ns = tracee.stop.time_ns if tracee.stop is not None else 0
         self.actions.append(Tell(engine.owner, event))
+        self.held_back.told(engine, tracee, event)
 
     def waiting_entries(self) -> bool:
         """Tell whether there are calls of which their trace's client knows nothing yet."""
@@ -303,7 +309,9 @@ class Core:
             self.actions.append(Complete(waiter))
 
     def restart(self, tracee: Tracee) -> None:
-        """Restart a stopped thread that nobody holds, as the smallest wish says."""
+        """Restart a stopped thread that nobody holds, as the smallest wish says, unless it is held back."""
+        if self.held_back and tracee in self.held_back and not tracee.doomed:
+            return
         process = tracee.process
         stop = tracee.stop
         if tracee.exits is not process.exits:
@@ -327,6 +335,12 @@ class Core:
         tracee.signal = 0
         self.actions.append(Restart(tracee.tid, wish, signal))
 
+    def relieve(self, owner: Owner) -> None:
+        """Restart the threads that were held back because ``owner`` read too slowly, unless others hold them."""
+        for tracee in self.held_back.relieve(owner):
+            if tracee.stop is not None and not tracee.holders and not tracee.leaving:
+                self.restart(tracee)
+
     def _let_go(self, tracee: Tracee) -> None:
         """Detach a stopped thread; a signal on its way to it goes on its way."""
         self.actions.append(Detach(tracee.tid, tracee.signal if type(tracee.stop) is SignalStop else 0))
@@ -344,6 +358,7 @@ class Core:
         for engine in process.engines:
             if engine.trace is not None:
                 engine.trace.untold.pop(tracee, None)
+        self.held_back.drop(tracee)
         if self.tracees.get(tracee.tid) is tracee:
             del self.tracees[tracee.tid]
         process.tracees.pop(tracee.tid, None)

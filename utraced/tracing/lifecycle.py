@@ -100,12 +100,15 @@ def clone(core: Core, tracee: Tracee, stop: CloneStop) -> None:
 
 
 def tell_clone(core: Core, tracee: Tracee, stop: CloneStop, children: dict[Engine, Engine]) -> None:
-    """Tell the engines of a new thread or process, each with its own engine in the child."""
+    """Tell the engines of a new thread or process, each with its own engine in the child.
+
+    An engine that follows is told of its child's engine whatever events it chose: it could not name it otherwise.
+    """
     for engine in tracee.process.engines:
         response = engine.response("clone", tracee.tid)
-        if response is None and engine.trace is None:
-            continue
         child = children.get(engine)
+        if response is None and child is None and engine.trace is None:
+            continue
         event = events.Clone(
             how=cast(Literal["thread", "fork", "vfork"], stop.how),
             child_pid=tracee.process.pid if stop.is_thread else stop.child,
@@ -203,6 +206,11 @@ def death(core: Core, stop: Death) -> None:
     process = tracee.process
     if stop.tid == process.pid:
         process.status = stop.status
+        # A leader's end is told when it is the last one.  A thread that we still know then had taken over the leader's
+        # tid by an exec, and was killed before we heard of it.
+        for other in [other for other in process.tracees.values() if other is not tracee]:
+            _bury(core, other, stop.time_ns, None)
+            core.settle_waiters(other.tid)
     doom(tracee)
     if len(process.tracees) == 1:
         inherit(core, tracee, stop.time_ns)

@@ -1,80 +1,184 @@
-"""A worker's life: embedded, it serves the one connection it was started on."""
+"""A worker's life: embedded, it serves the one connection it was started on; listening, whoever connects."""
 
 from __future__ import annotations
 
 import gc
+import logging
+import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from time import monotonic_ns
+from typing import Any
 
 import anyio
+import anyio.abc
 
 from utraced.api.methods import registry
+from utraced.handlers.limits import STALL_SECONDS
 from utraced.handlers.session import Session
+from utraced.handlers.sessions import Sessions
 from utraced.kernel.signalfd import open_sigchld
 from utraced.kernel.tracer import Tracer
 from utraced.linux.credentials import peer, peer_pidfd
+from utraced.linux.limits import raise_open_files
+from utraced.linux.systemd import Notifier
 from utraced.tracing.waiting import Waiter
 
+from .listen import Acceptor, Listening
 from .loop import Loop
 from .pump import Pump
 from .transport import Transport
 from .waits import EventWaits
 
+log = logging.getLogger("utraced")
+
 TICK = 0.005
 """Seconds that an observation waits for others to go with it in a packet."""
+PATIENCE = 0.05
+"""Seconds between looks whether the threads that are to stop still can."""
 LETTING_GO = 5.0
 """Seconds in which threads are to stop to be detached; what is in uninterruptible sleep the kernel detaches."""
 
 
 class Worker:
-    """A worker with its tracer, its pump and its connections; ``ready`` tells whether the loop has something to do."""
+    """A worker with its tracer, its pump and its sessions; ``ready`` tells whether the loop has something to do.
 
-    def __init__(self, ready: Callable[[], bool]) -> None:
+    ``stall_seconds``: how long a client may leave unread what waits for it; None is for ever.  ``clock`` tells
+    nanoseconds.
+    """
+
+    def __init__(
+        self, ready: Callable[[], bool], *, stall_seconds: int | None = None, clock: Callable[[], int] = monotonic_ns
+    ) -> None:
+        self._clock = clock
         self._sigchld = open_sigchld()
         self._waits = EventWaits()
         self.tracer = Tracer(self._completed)
+        self.sessions = Sessions(self.tracer, stall_seconds=stall_seconds)
         self._pump = Pump(self.tracer, self._sigchld, self._flush, ready)
         self._registry = registry()
-        self._transports: list[Transport] = []
+        self._transports: dict[Session, Transport] = {}
         self._late = anyio.Event()
         self._free = anyio.Event()
+        self._changed = anyio.Event()
 
     async def embedded(self, sock: socket.socket) -> None:
         """Serve ``sock`` until its end, SIGTERM or the client's death, then let go of everything."""
+        async with self._pumping(), anyio.create_task_group() as serving:
+            serving.start_soon(self._watch_signals, (signal.SIGTERM,), serving.cancel_scope)
+            await self._serve(sock, self.sessions.add(peer(sock)), peer_pidfd(sock))
+            serving.cancel_scope.cancel()
+
+    async def listening(self, listeners: Sequence[Listening], notifier: Notifier) -> None:
+        """Serve whoever connects to ``listeners`` until SIGTERM, SIGINT or SIGHUP, then let go of everything."""
+        acceptor = Acceptor(self.sessions, self._registry, self._serve_apart)
+        names = ", ".join(listener.name for listener in listeners)
+        async with self._pumping():
+            async with anyio.create_task_group() as serving:
+                await serving.start(self._watch_signals_from_now, serving.cancel_scope)
+                for listener in listeners:
+                    serving.start_soon(acceptor.run, listener, serving)
+                log.info("pid %d listens at %s", os.getpid(), names)
+                notifier.tell(READY=1, STATUS=f"Listening at {names}")
+                serving.start_soon(self._report, notifier, names)
+            log.info("stopping: lets go of %d threads", len(self.tracer.core.tracees))
+            notifier.tell(STOPPING=1, STATUS="Letting go of what is traced")
+        log.info("stopped")
+
+    @asynccontextmanager
+    async def _pumping(self) -> AsyncIterator[None]:
+        """Have stops collected meanwhile, and until all tracees are detached."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._pump.run)
             tasks.start_soon(self._tick)
-            transport = Transport(sock, Session(1, peer(sock), self.tracer), self._registry, self._waits)
-            self._transports.append(transport)
-            async with anyio.create_task_group() as serving:
-                serving.start_soon(self._watch_peer, peer_pidfd(sock), serving.cancel_scope)
-                serving.start_soon(self._watch_signals, transport, serving.cancel_scope)
-                await transport.serve()
-                serving.cancel_scope.cancel()
-            self._transports.remove(transport)
+            if self.sessions.stall_seconds is not None:
+                tasks.start_soon(self._watch_stalls)
+            yield
             await self._let_go()
             tasks.cancel_scope.cancel()
         self.tracer.close()
 
+    async def _serve(self, sock: socket.socket, session: Session, pidfd: int) -> None:
+        """Serve one session until its client hangs up, or ends though a child of its may keep the socket open."""
+        transport = Transport(sock, session, self._registry, self._waits, self._clock)
+        self._transports[session] = transport
+        self._changed.set()
+        try:
+            async with anyio.create_task_group() as serving:
+                serving.start_soon(self._watch_peer, pidfd, serving.cancel_scope)
+                await transport.serve()
+                serving.cancel_scope.cancel()
+        finally:
+            os.close(pidfd)
+            del self._transports[session]
+            self.sessions.remove(session)
+            self._changed.set()
+
+    async def _serve_apart(self, sock: socket.socket, session: Session, pidfd: int) -> None:
+        """Serve one session of several: a bug of ours that ends it does not end the others."""
+        try:
+            await self._serve(sock, session, pidfd)
+        except Exception:
+            log.exception("session %d ended by an internal error", session.session)
+
     async def _watch_peer(self, pidfd: int, scope: anyio.CancelScope) -> None:
-        """End the session when the client dies, though a child of its may keep the socket open."""
         await anyio.wait_readable(pidfd)
         scope.cancel()
 
-    async def _watch_signals(self, transport: Transport, scope: anyio.CancelScope) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM) as signals:
+    async def _watch_stalls(self) -> None:
+        while True:
+            await anyio.sleep(1)
+            self.close_stalled()
+
+    def close_stalled(self) -> None:
+        """Close the sessions whose clients have left unread for too long what waits for them."""
+        seconds = self.sessions.stall_seconds
+        if seconds is not None:
+            for transport in list(self._transports.values()):
+                transport.stalled(seconds)
+
+    async def _watch_signals_from_now(
+        self, scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None]
+    ) -> None:
+        """Watch for what ends a daemon; a hang-up that nohup(1) has set aside does not."""
+        ending = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            ending.append(signal.SIGHUP)
+        await self._watch_signals(tuple(ending), scope, task_status=task_status)
+
+    async def _watch_signals(
+        self,
+        ending: tuple[signal.Signals, ...],
+        scope: anyio.CancelScope,
+        *,
+        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+    ) -> None:
+        with anyio.open_signal_receiver(*ending) as signals:
+            task_status.started()
             async for _ in signals:
-                transport.reason = "daemon_stopping"
+                for transport in self._transports.values():
+                    transport.reason = "daemon_stopping"
                 scope.cancel()
                 return
 
+    async def _report(self, notifier: Notifier, names: str) -> None:
+        """Tell the service manager how many sessions there are, at most once a second."""
+        while True:
+            await self._changed.wait()
+            self._changed = anyio.Event()
+            count = len(self._transports)
+            notifier.tell(STATUS=f"Listening at {names}, {count} session{'s'[: count != 1]}")
+            await anyio.sleep(1)
+
     async def _let_go(self) -> None:
         """Wait until all tracees are detached."""
-        if self.tracer.core.tracees:
-            with anyio.move_on_after(LETTING_GO):
-                await self._free.wait()
+        with anyio.move_on_after(LETTING_GO):
+            # A leader that has ended is ours until its other threads have ended, which are let go and live on.
+            while not self.tracer.wait_over(set(self.tracer.core.tracees)):
+                with anyio.move_on_after(PATIENCE):
+                    await self._free.wait()
 
     def _completed(self, waiter: Waiter) -> None:
         self._waits.completed(waiter)
@@ -83,11 +187,13 @@ class Worker:
     def _flush(self, *, idle: bool) -> None:
         """Send what should not wait; leave the rest to the tick."""
         late = False
-        for transport in self._transports:
-            session = transport.session
+        for session in tuple(self.sessions.stirred):
             if session.packets or (idle and session.urgent):
-                transport.flush()
-            late = late or session.unsent
+                self._transports[session].flush()
+            if session.unsent:
+                late = True
+            else:
+                self.sessions.stirred.discard(session)
         if late or self.tracer.core.waiting_entries():
             self._late.set()
         if not self.tracer.core.tracees:
@@ -102,8 +208,8 @@ class Worker:
             self._late = anyio.Event()
             younger = self.tracer.core.overdue(monotonic_ns() - int(TICK * 500_000_000))
             self.tracer.perform()
-            for transport in self._transports:
-                transport.flush()
+            for session in tuple(self.sessions.stirred):
+                self._transports[session].flush()
             if younger:
                 self._late.set()
 
@@ -114,13 +220,27 @@ def serve_embedded(fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sock = socket.socket(fileno=fd)
+    _run(lambda worker: worker.embedded(sock))
 
+
+def serve_listening(listeners: Sequence[Listening], notifier: Notifier) -> None:
+    """Serve whoever connects to ``listeners``, and close them at the end; ``notifier`` hears how it goes."""
+    logging.basicConfig(format="utraced: %(message)s", level=logging.INFO)
+    try:
+        _run(lambda worker: worker.listening(listeners, notifier), stall_seconds=STALL_SECONDS)
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def _run(main: Callable[[Worker], Coroutine[Any, Any, None]], *, stall_seconds: int | None = None) -> None:
     loop = Loop()
 
-    async def main() -> None:
-        await Worker(loop.ready).embedded(sock)
+    async def work() -> None:
+        await main(Worker(loop.ready, stall_seconds=stall_seconds))
 
+    raise_open_files()
     # What is loaded now stays; events make no cycles, so the collector need not look at them every 700 objects.
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
-    loop.run(main)
+    loop.run(work)

@@ -2,73 +2,131 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import secrets
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic_ns
 from typing import Any
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
-from utraced.errors import Cancelled, InternalError, MethodNotFound, UtracedError
+from utraced.errors import Cancelled, InternalError, LimitExceeded, MethodNotFound, UtracedError
+from utraced.handlers import aside
 from utraced.handlers.all import HANDLERS
 from utraced.handlers.context import Context, Waits, WithDescriptors
-from utraced.handlers.limits import MAX_BATCH, MAX_PACKET
+from utraced.handlers.limits import MAX_BATCH, MAX_PACKET, MAX_WAITING
 from utraced.handlers.session import Reason, Session
 from utraced.linux import sockets
-from utraced.linux.closing import close_aside
+from utraced.linux.closing import Closer, close_aside
+from utraced.rpc.batch import Batch
 from utraced.rpc.connection import Connection
 from utraced.rpc.message import Request
 from utraced.rpc.method import Registry
 from utraced.rpc.packet import Packet
 
+from .refusing import hang_up
+
 log = logging.getLogger("utraced")
 
 
-class Transport:
-    """Serves one client until it hangs up; then everything it did is undone."""
+TURN_NS = 200_000
+"""Nanoseconds of one client's requests, carried out one after the other, before the loop turns."""
+MAX_CLOSING = 64
+"""Descriptors of a client that wait to be closed before no more of its packets are taken: each may take seconds."""
+CLOSING_SECONDS = 0.01
+"""Seconds between looks whether they are closed."""
+LINGER = 1.0
+"""Seconds in which a client may read what the end of the daemon left it."""
 
-    def __init__(self, sock: socket.socket, session: Session, registry: Registry, waits: Waits) -> None:
+
+class Transport:
+    """Serves one client until it hangs up; then everything it did is undone.
+
+    A client that does not read what waits for it is not listened to beyond a bound, and one that sends without end
+    waits its turn after each ``TURN_NS``.  ``clock`` tells nanoseconds.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        session: Session,
+        registry: Registry,
+        waits: Waits,
+        clock: Callable[[], int] = monotonic_ns,
+    ) -> None:
         self._sock = sock
         self.session = session
         self._waits = waits
         self._connection = Connection(registry, max_packet=MAX_PACKET, max_batch=MAX_BATCH)
         self._waiting: dict[Request, anyio.CancelScope] = {}
-        self._writable = anyio.Event()
+        self._created: dict[Batch, int] = {}
+        self._tasks: anyio.abc.TaskGroup | None = None
         self._blocked = False
         self._broken = False
+        self._clock = clock
+        self._stuck_ns: int | None = None
+        self._drained: anyio.Event | None = None
+        self._closer: Closer | None = None
         self.reason: Reason = "session_closed"
 
     async def serve(self) -> None:
         """Serve until the end of the stream, or until cancelled."""
         self._sock.setblocking(False)
+        aside.share.set(anyio.CapacityLimiter(aside.AT_ONCE))
         try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._write)
-                await self._read(tasks)
-                tasks.cancel_scope.cancel()
+            async with anyio.create_task_group() as self._tasks:
+                await self._read(self._tasks)
+                self._tasks.cancel_scope.cancel()
         finally:
+            self._tasks = None
             self.session.close(self.reason, monotonic_ns())
             self.flush()
+            if self.reason == "daemon_stopping":
+                await self._linger()
             close_aside(self._connection.close())
             for packet in self.session.packets:
                 close_aside(packet.fds)
-            self._sock.close()
+            with self._sock:
+                hang_up(self._sock)
+            if self._closer is not None:
+                self._closer.end()
+
+    async def _linger(self) -> None:
+        """Give the client a moment to read why it is all over."""
+        with anyio.move_on_after(LINGER, shield=True):
+            while self.session.packets and not self._broken:
+                await anyio.wait_writable(self._sock)
+                self._blocked = False
+                self.flush()
 
     async def _read(self, tasks: anyio.abc.TaskGroup) -> None:
+        turn = 0
         while not self._broken:
+            if self.session.deaf:
+                self._drained = anyio.Event()
+                await self._drained.wait()
+                continue
+            if self._closer is not None and self._closer.behind > MAX_CLOSING:
+                await anyio.sleep(CLOSING_SECONDS)
+                continue
+            if monotonic_ns() > turn:
+                await anyio.lowlevel.checkpoint()
+                turn = monotonic_ns() + TURN_NS
             try:
                 received = sockets.receive(self._sock, MAX_PACKET)
             except BlockingIOError:
                 await anyio.wait_readable(self._sock)
+                turn = monotonic_ns() + TURN_NS
                 continue
             except ConnectionError:
                 return
             if not received.data:
-                close_aside(received.fds)
+                self._close(received.fds)
                 return
             self._take(Packet(received.data, received.fds), received.truncated, received.fds_truncated, tasks)
 
@@ -83,8 +141,14 @@ class Transport:
             if scope is not None:
                 scope.cancel()
         session.reply(message.replies)
-        close_aside(message.fds.unclaimed())
+        self._close(message.fds.unclaimed())
         self.flush()
+
+    def _close(self, fds: Sequence[int]) -> None:
+        """Close descriptors of the client, which may take seconds each: others' must not wait for them."""
+        if fds:
+            self._closer = self._closer or Closer()
+            self._closer.close(fds)
 
     def _start(self, request: Request, tasks: anyio.abc.TaskGroup) -> None:
         """Start a request; one that need not wait is finished here, before the next is started."""
@@ -92,6 +156,8 @@ class Transport:
         self.session.creating += creates
         context = Context(self.session, self.session.tracer, request.descriptors, self._waits)
         try:
+            if len(self._waiting) >= MAX_WAITING:
+                raise _too_many_waiting()
             handler = HANDLERS.get(request.method)
             if handler is None:
                 raise MethodNotFound(f"{request.method} is not carried out here")
@@ -134,37 +200,78 @@ class Transport:
                 close_aside(fds)
                 packets = self._connection.error(request, _bug(request, error))
         close_aside(self._connection.take_unsent())
-        self.session.reply(packets)
-        self.session.creating -= creates
+        self.session.reply(packets, follows=type(request.params).follows)
+        if request.batch is None or request.is_notification:
+            self.session.creating -= creates
+        else:
+            # Its reply goes when the last of the batch is there.
+            created = self._created.pop(request.batch, 0) + creates
+            if packets:
+                self.session.creating -= created
+            else:
+                self._created[request.batch] = created
 
     def flush(self) -> None:
         """Send what there is, as far as the socket takes it."""
-        self.session.flush()
-        packets = self.session.packets
+        session = self.session
+        session.flush()
+        packets = session.packets
         while packets and not self._blocked and not self._broken:
             packet = packets[0]
             try:
                 sockets.send(self._sock, packet.data, packet.fds)
             except BlockingIOError:
                 self._blocked = True
-                self._writable.set()
-                return
+                if self._tasks is not None:
+                    self._tasks.start_soon(self._write)
+                if self._stuck_ns is None:
+                    self._stuck_ns = self._clock()
+                break
             except OSError:
                 # The client is gone: the reader sees the end of the stream, and the session ends there.
-                self._broken = True
-                self._sock.shutdown(socket.SHUT_RDWR)
+                self._break()
             packets.popleft()
             close_aside(packet.fds)
-            self.session.sent(packet)
+            self._stuck_ns = None
+            session.sent(packet)
+            session.flush()
+        if self._drained is not None and not session.deaf:
+            self._drained.set()
+        if session.excessive and not self._broken:
+            self._give_up("and nothing could be held back")
+
+    def stalled(self, seconds: float) -> bool:
+        """Close the session if its client has read nothing for so long, though something waits; tell whether."""
+        if self._broken or self._stuck_ns is None or self._clock() - self._stuck_ns < seconds * 1_000_000_000:
+            return False
+        self._give_up(f"for {seconds:.0f} s")
+        return True
+
+    def _give_up(self, why: str) -> None:
+        session = self.session
+        log.warning(
+            "session %d (pid %d, uid %d) is closed: %d bytes stay unread %s",
+            session.session,
+            session.peer.pid,
+            session.peer.uid,
+            session.queued,
+            why,
+        )
+        self._break()
+
+    def _break(self) -> None:
+        """End the session: the reader sees the end of the stream."""
+        self._broken = True
+        if self._drained is not None:
+            self._drained.set()
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
 
     async def _write(self) -> None:
         """Go on sending when the socket takes more."""
-        while True:
-            await self._writable.wait()
-            await anyio.wait_writable(self._sock)
-            self._writable = anyio.Event()
-            self._blocked = False
-            self.flush()
+        await anyio.wait_writable(self._sock)
+        self._blocked = False
+        self.flush()
 
 
 def _bug(request: Request, error: Exception) -> InternalError:
@@ -172,3 +279,12 @@ def _bug(request: Request, error: Exception) -> InternalError:
     reference = secrets.token_hex(4)
     log.error("internal error %s in %s", reference, request.method, exc_info=error)
     return InternalError(f"{request.method} failed in utraced itself", reference=reference)
+
+
+def _too_many_waiting() -> LimitExceeded:
+    return LimitExceeded(
+        f"{MAX_WAITING} requests of this session wait for their answer",
+        limit="max_waiting",
+        value=MAX_WAITING,
+        hint="Wait for answers, or cancel requests with $/cancelRequest.",
+    )

@@ -1,0 +1,59 @@
+"""All sessions of a worker, and how many of them are whose."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from utraced.errors import LimitExceeded
+from utraced.model import Peer
+
+from .limits import MAX_SESSIONS
+from .session import Session
+
+if TYPE_CHECKING:
+    from utraced.kernel.tracer import Tracer
+
+
+class Sessions:
+    """The open sessions by number; numbers are not used again.
+
+    ``stirred`` are those that may have something to send.  ``stall_seconds`` is what their clients are told; None:
+    nobody is closed for reading slowly.
+    """
+
+    def __init__(self, tracer: Tracer, *, most: int = MAX_SESSIONS, stall_seconds: int | None = None) -> None:
+        self.open: dict[int, Session] = {}
+        self.stirred: set[Session] = set()
+        self.stall_seconds = stall_seconds
+        self._tracer = tracer
+        self._most = most
+        self._last = 0
+        self._of_user: Counter[int] = Counter()
+
+    def add(self, peer: Peer) -> Session:
+        """Return a new session; raises LimitExceeded where its user has as many as one may have."""
+        if self._of_user[peer.uid] >= self._most:
+            raise LimitExceeded(
+                f"user {peer.uid} has {self._most} sessions",
+                limit="sessions",
+                value=self._most,
+                hint="Close connections that are no longer needed.",
+            )
+        self._of_user[peer.uid] += 1
+        self._last += 1
+        session = self.open[self._last] = Session(self._last, peer, self._tracer)
+        session.fellows = self.open
+        session.stirred = self.stirred
+        session.stall_seconds = self.stall_seconds
+        return session
+
+    def remove(self, session: Session) -> None:
+        """Forget a session that has ended."""
+        self.stirred.discard(session)
+        if self.open.pop(session.session, None) is None:
+            return
+        uid = session.peer.uid
+        self._of_user[uid] -= 1
+        if not self._of_user[uid]:
+            del self._of_user[uid]

@@ -1,0 +1,18 @@
+"""How many files this process may have open (getrlimit(2))."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+
+
+def raise_open_files() -> int:
+    """Raise this process's limit of open files to the hard limit; return what the soft one was.
+
+    A program started by us must be given that back: select(2) of many fails above 1,024.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Refused where the system's own limit (fs.nr_open) has been lowered below the hard limit since.
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft

@@ -1,0 +1,133 @@
+"""Accepts connections: those of our own user become sessions, others are told why not."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+from utraced.errors import PermissionDenied, UtracedError
+from utraced.handlers.session import Session
+from utraced.handlers.sessions import Sessions
+from utraced.linux.credentials import peer, peer_pidfd
+from utraced.model import Peer
+from utraced.rpc.method import Registry
+
+from .refusing import refuse
+
+log = logging.getLogger("utraced")
+
+AT_ONCE = 8
+"""Connections accepted before the loop turns."""
+REFUSED_AT_ONCE = 100
+"""Connections of others that wait for their answer; more are closed without."""
+RETRY = 0.1
+"""Seconds until a connection is accepted that lacked a descriptor or memory."""
+SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+Serve = Callable[[socket.socket, Session, int], Coroutine[Any, Any, None]]
+"""Serves a session over its socket until its end; the pidfd of its peer is the third argument."""
+
+
+class Listening(Protocol):
+    """A listening socket; ``name`` tells it in messages."""
+
+    name: str
+    socket: socket.socket
+
+    def close(self) -> None:
+        """Stop listening."""
+        ...
+
+
+class Acceptor:
+    """Accepts at one listening socket after another's manner: all share the sessions."""
+
+    def __init__(self, sessions: Sessions, registry: Registry, serve: Serve) -> None:
+        self._sessions = sessions
+        self._registry = registry
+        self._serve = serve
+        self._refused = 0
+        self._short = False
+
+    async def run(self, listener: Listening, tasks: anyio.abc.TaskGroup) -> None:
+        """Accept for ever."""
+        listener.socket.setblocking(False)
+        while True:
+            await anyio.wait_readable(listener.socket)
+            for _ in range(AT_ONCE):
+                try:
+                    sock, _address = listener.socket.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno in SHORT_OF:
+                        await self._lack(error)
+                    break  # else the peer is gone again (accept(2))
+                await self._take(sock, listener, tasks)
+            await anyio.lowlevel.checkpoint()
+
+    async def _take(self, sock: socket.socket, listener: Listening, tasks: anyio.abc.TaskGroup) -> None:
+        while True:
+            try:
+                who = peer(sock)
+                pidfd = peer_pidfd(sock)
+                break
+            except OSError as error:
+                if error.errno not in SHORT_OF:
+                    sock.close()  # the peer has ended
+                    return
+                await self._lack(error)
+        self._short = False
+        try:
+            _check(who)
+            session = self._sessions.add(who)
+        except UtracedError as error:
+            os.close(pidfd)
+            self._refuse(sock, who, listener, error, tasks)
+            return
+        tasks.start_soon(self._serve, sock, session, pidfd)
+
+    def _refuse(
+        self, sock: socket.socket, who: Peer, listener: Listening, error: UtracedError, tasks: anyio.abc.TaskGroup
+    ) -> None:
+        log.warning("refused pid %d, uid %d, gid %d at %s: %s", who.pid, who.uid, who.gid, listener.name, error)
+        if self._refused >= REFUSED_AT_ONCE:
+            sock.close()
+            return
+        self._refused += 1
+        tasks.start_soon(self._answer, sock, error)
+
+    async def _answer(self, sock: socket.socket, error: UtracedError) -> None:
+        try:
+            await refuse(sock, self._registry, error)
+        finally:
+            self._refused -= 1
+
+    async def _lack(self, error: OSError) -> None:
+        """Wait for descriptors or memory; log it once, until there were some again."""
+        if not self._short:
+            self._short = True
+            log.error("cannot take more connections for now: %s", error.strerror)
+        await anyio.sleep(RETRY)
+
+
+def _check(who: Peer) -> None:
+    """Raise PermissionDenied for a peer that is not of this process's user and group."""
+    uid, gid = os.geteuid(), os.getegid()
+    if (who.uid, who.gid) == (uid, gid) and who.pid:
+        return
+    raise PermissionDenied(
+        f"this daemon serves uid {uid} with gid {gid}, and you are uid {who.uid} with gid {who.gid}"
+        if who.pid
+        else "this daemon serves its own pid namespace, and you are in another",
+        reason="policy",
+        hint="Start a daemon of your own, or unset UTRACED_SOCKET: utracectl then needs none.",
+    )
