@@ -15,14 +15,17 @@ from pathlib import Path
 
 from benchmarks import table
 from benchmarks.attaching import time_of_attaching
+from benchmarks.connections import cost_of_connections
 from benchmarks.fairness import fairness
 from benchmarks.flood import compile_flood
+from benchmarks.latency import latency_in_a_flood
 from benchmarks.placing import PLACINGS, running_first
 from benchmarks.rounds import Row
+from benchmarks.roundtrip import cost_of_round_trips
 from benchmarks.starting import cost_of_starting
 from benchmarks.stops import Setting, cost_of_stops
 
-SUBJECTS = ("stops", "attaching", "fairness", "starting")
+SUBJECTS = ("stops", "attaching", "fairness", "starting", "roundtrip", "connections", "latency")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +55,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tracees", type=int, nargs="+", default=[1, 8], help="busy threads (default: 1 8)")
     parser.add_argument("--placing", nargs="+", choices=PLACINGS, default=list(PLACINGS), help="default: both")
     parser.add_argument("--threads", type=int, default=1000, help="threads to attach (default: %(default)s)")
-    parser.add_argument("--milliseconds", type=int, default=1000, help="of fairness (default: %(default)s)")
+    parser.add_argument("--milliseconds", type=int, default=1000, help="of fairness, latency (default: %(default)s)")
+    parser.add_argument("--exchanges", type=int, default=1000, help="of a round trip (default: %(default)s)")
+    parser.add_argument("--connections", type=int, default=1000, help="idle ones, new ones (default: %(default)s)")
     parser.add_argument("--first", action="store_true", help="run before all others (as root), on a busy machine")
     options = parser.parse_args(argv)
     unknown = set(options.subjects) - set(SUBJECTS)
@@ -76,6 +81,12 @@ def _subjects(options: argparse.Namespace, flood: Path, folder: Path) -> Iterato
         yield partial(fairness, flood, folder, milliseconds=options.milliseconds, rounds=rounds)
     if "starting" in wanted:
         yield partial(cost_of_starting, folder, rounds=rounds)
+    if "roundtrip" in wanted:
+        yield partial(cost_of_round_trips, flood, folder, exchanges=options.exchanges, rounds=rounds)
+    if "connections" in wanted:
+        yield partial(cost_of_connections, folder, connections=options.connections, rounds=rounds)
+    if "latency" in wanted:
+        yield partial(latency_in_a_flood, flood, folder, milliseconds=options.milliseconds, rounds=rounds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command ``utracectl``, and the blocking client library in ``utracectl.client``."""
+"""The command ``utracectl``, and the client libraries: ``utracectl.client``, which blocks, and ``utracectl.aio``."""
 
 from utraced.version import VERSION
 

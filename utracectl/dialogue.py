@@ -118,8 +118,11 @@ class Dialogue:
             received = sockets.receive(self.socket, MAX_PACKET)
         except BlockingIOError:
             return False
+        except ConnectionResetError:
+            # Told but once, and before what there still is to be read.
+            self._reset = True
+            return self.receive()
         except OSError as error:
-            self._reset = self._reset or isinstance(error, ConnectionResetError)
             self.ended = ConnectionEnded(f"the connection to the worker ended: {error.strerror}")
             return True
         except ConnectionEnded as error:

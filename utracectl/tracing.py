@@ -65,7 +65,7 @@ def trace(options: argparse.Namespace) -> int:
     from utracectl.client import client_of
     from utracectl.trace_run import Run
 
-    with client_of(link, json=options.json) as client:
+    with client_of(link, json=options.json, again=connect_socket if host is None else None) as client:
         run = Run(client, output, options, selection)
         if words:
             run.start(words)

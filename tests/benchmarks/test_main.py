@@ -12,6 +12,7 @@ needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc compiles
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is what is compared with")
 
 TINY = ["--rounds", "1", "--calls", "16", "--threads", "3", "--milliseconds", "5", "--tracees", "2"]
+TINY += ["--exchanges", "3", "--connections", "3"]
 
 
 @needs_gcc
@@ -23,6 +24,9 @@ TINY = ["--rounds", "1", "--calls", "16", "--threads", "3", "--milliseconds", "5
         ("attaching", ["attach 3 threads", "let 3 threads go"]),
         ("fairness", ["pinned: worker", "free: utracectl"]),
         ("starting", ["utracectl --version", "trace true(1), start to end: utracectl"]),
+        ("roundtrip", ["C echo", "daemon.hello", "registers.read", "typed client", "HTTP, JSON", "p99: C echo"]),
+        ("connections", ["connect, hello, close", "the idle daemon", "each of 3 idle connections"]),
+        ("latency", ["flood of stops, pinned: median", "flood of stops, free: p99"]),
     ],
 )
 def test_a_subject_prints_its_rows(
@@ -34,12 +38,41 @@ def test_a_subject_prints_its_rows(
     assert [row for row in rows if row not in printed] == []
 
 
+@needs_gcc
+@needs_strace
+@pytest.mark.parametrize("program", ["dbus-daemon", "gdbserver"])
+def test_a_server_that_is_missing_is_left_out_and_told(
+    program: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == program else found(name))
+    assert main(["roundtrip", *TINY]) == 0
+    printed = capsys.readouterr()
+    assert f"{program} is not compared: apt install {program}" in printed.err
+    assert "C echo" in printed.out
+
+
+@needs_gcc
+@needs_strace
+@pytest.mark.parametrize(
+    ("program", "row"), [("dbus-daemon", "D-Bus, through the bus"), ("gdbserver", "gdbserver, registers")]
+)
+def test_a_server_that_is_there_is_compared(program: str, row: str, capsys: pytest.CaptureFixture[str]) -> None:
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not here")
+    assert main(["roundtrip", *TINY]) == 0
+    assert f"round trip: {row}" in capsys.readouterr().out
+
+
 def test_an_unknown_subject_is_told() -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "benchmarks", "speed"], capture_output=True, text=True, check=False, timeout=60
     )
     assert ended.returncode == 2
-    assert "no subject speed: choose from stops, attaching, fairness, starting" in ended.stderr
+    assert (
+        "no subject speed: choose from stops, attaching, fairness, starting, roundtrip, connections, latency"
+        in ended.stderr
+    )
 
 
 def test_a_missing_program_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -19,6 +20,7 @@ from utraced.api.engine import CallFilter
 from utraced.api.process import Info as ProcessInfo
 from utraced.errors import Gone, InvalidParams, NoSuchObject, NoSuchProcess, NotHeld, UtracedError
 from utraced.model import Status
+from utraced.rpc.method import Method
 from utraced.syscalls.siginfo import decode_siginfo
 
 ALL = ("clone", "death", "exec", "exit", "job_control", "signal", "vfork_done")
@@ -336,11 +338,11 @@ def test_what_is_not_there_is_told_apart(program: Path, client: Client) -> None:
         ]
         for request, error in cases:
             with pytest.raises(error):
-                client.call(request)  # type: ignore[arg-type]
+                client.call(cast(Method[object], request))
         client.call(engine.Detach(engine=number))
-        for request in (engine.Info(engine=number), engine.Detach(engine=number), thread.Stop(engine=number)):
+        for ended_one in (engine.Info(engine=number), engine.Detach(engine=number), thread.Stop(engine=number)):
             with pytest.raises(Gone):
-                client.call(request)  # type: ignore[arg-type]
+                client.call(cast(Method[object], ended_one))
         assert client.call(engine.List()).engines == ()
 
 

@@ -132,7 +132,8 @@ def test_a_traced_command_is_a_job_like_any(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGHUP])
 def test_the_end_of_a_command_by_a_signal_is_ours_too(number: signal.Signals, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    words = [*UTRACECTL, "trace", "-o", output, "--", "sh", "-c", f"kill -{number.value} $$; exit 1"]
+    words: list[str | Path] = [*UTRACECTL, "trace", "-o", output, "--"]
+    words += ["sh", "-c", f"kill -{number.value} $$; exit 1"]
     done = run(words, stdin=DEVNULL, check=False, timeout=60)
     assert done.returncode == -number
     assert output.read_text().endswith(f"+++ killed by {number.name} +++\n")

@@ -41,7 +41,8 @@ def test_thousands_of_short_lived_processes_are_all_told(programs: Programs, cli
 
 def test_a_traced_shell_loop_keeps_its_status(programs: Programs, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    words = [*UTRACECTL, "trace", "-f", "-o", output, "-e", "trace=execve", "--", programs("burst"), "300"]
+    words: list[str | Path] = [*UTRACECTL, "trace", "-f", "-o", output, "-e", "trace=execve", "--"]
+    words += [programs("burst"), "300"]
     done = run(words, stdin=DEVNULL, stdout=DEVNULL, check=False, timeout=60)
     assert done.returncode == 7
     lines = output.read_text().splitlines()

@@ -41,6 +41,7 @@ class Thread:
         self.signals: deque[int] = deque()
         self.step_done = False
         self.execing = False
+        self.newborn = False
         process.threads[tid] = self
 
     def __repr__(self) -> str:
@@ -91,7 +92,7 @@ class Kernel:
     def trap(self, thread: Thread, stop: AnyStop) -> None:
         """ptrace_stop: any trap clears a pending interrupt."""
         thread.state, thread.stop, thread.told = "trapped", stop, False
-        thread.interrupted = False
+        thread.interrupted = thread.newborn = False
 
     def pending(self, thread: Thread) -> bool:
         """Do what a thread must before it goes on: stops for the tracer, then signals; return whether it did."""
@@ -132,7 +133,7 @@ class Kernel:
             child = self.new_process(thread.process.pid, traced=thread.traced)
         child.in_call, child.exits = True, thread.exits
         if thread.traced:
-            child.interrupted = True  # ptrace_init_task: its first stop
+            child.interrupted = child.newborn = True  # ptrace_init_task: its first stop
             self.trap(thread, CloneStop(thread.tid, playbook.now(), playbook.PC, child.tid, how, how == "thread"))
 
     def exec(self, thread: Thread) -> None:
@@ -342,6 +343,6 @@ class Kernel:
             if thread.process is child.process or thread.process.pid == child.process.parent
         ]
         return any(isinstance(thread.stop, CloneStop) and thread.stop.child == child.tid for thread in ready) or any(
-            thread.execing or thread.dying or isinstance(thread.stop, ExecStop) and thread in ready
+            thread.execing or thread.dying or (isinstance(thread.stop, ExecStop) and thread in ready)
             for thread in parents
         )

@@ -28,6 +28,7 @@ KINDS = ["clone", "death", "exec", "exit", "job_control", "signal", "syscall_ent
 MASKS = st.dictionaries(st.sampled_from(KINDS), st.sampled_from(["report", "hold"]), max_size=5)
 ACTS = [*["call"] * 8, *["signal", "stop", "continue", "thread", "fork"] * 2, "exec", "exit", "exit_group"]
 PICKS = st.integers(0, 1 << 16)
+SETTINGS = ["hold", "hold_on_exec", "follow"]
 TRACEES_AT_MOST = 12
 
 
@@ -74,7 +75,7 @@ class Machine(RuleBasedStateMachine):
             thread.signals.append(19)
         elif what == "continue":
             kernel.continue_group(process)
-        elif not late and kernel.pending(thread):
+        elif (thread.newborn or not late) and kernel.pending(thread):
             return
         elif what == "call":
             kernel.call(thread)
@@ -174,7 +175,7 @@ class Machine(RuleBasedStateMachine):
         number = event.engine if event.engine is not None else event.trace
         assert number is not None
         key = (owner.session, number)
-        assert key in self.known, f"{event.kind if hasattr(event, 'kind') else event} of an engine nobody was told of"
+        assert key in self.known, f"{event} of an engine nobody was told of"
         assert key not in self.ended, f"{event} of an engine that has ended"
         if isinstance(event, events.Clone):
             assert (*key, event.child_tid) not in self.children, f"{event} is told twice"
@@ -225,13 +226,13 @@ class Machine(RuleBasedStateMachine):
         return self.attached(leaders[pick % len(leaders)].tid) if leaders else None
 
     @precondition(lambda self: len(self.engines) < 6)
-    @rule(pick=PICKS, owner=PICKS, mask=MASKS, hold=st.booleans(), hold_on_exec=st.booleans(), follow=st.booleans())
-    def attach(self, pick: int, owner: int, mask: dict[str, str], hold: bool, hold_on_exec: bool, follow: bool) -> None:
+    @rule(pick=PICKS, owner=PICKS, mask=MASKS, settings=st.fixed_dictionaries(dict.fromkeys(SETTINGS, st.booleans())))
+    def attach(self, pick: int, owner: int, mask: dict[str, str], settings: dict[str, bool]) -> None:
         process = self.target(pick)
         if process is None:
             return
         session = self.owners[owner % 3]
-        engine = Engine(session, process, events=mask, hold=hold, hold_on_exec=hold_on_exec, follow=follow)
+        engine = Engine(session, process, events=mask, **settings)
         engine.id = session.engine_id(engine)
         self.known.add(self.key(engine))
         self.engines.append(engine)
@@ -343,7 +344,7 @@ class Machine(RuleBasedStateMachine):
                 self.collect(ready[0])
                 continue
             able = [thread for thread in self.kernel.living() if thread.traced and self.kernel.can_act(thread)]
-            if not any([self.kernel.pending(thread) for thread in able]):
+            if not sum(self.kernel.pending(thread) for thread in able):
                 break
         traced = [thread for thread in self.kernel.threads.values() if thread.traced and thread.alive]
         assert traced == []

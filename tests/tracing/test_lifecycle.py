@@ -6,6 +6,7 @@ import pytest
 
 from utraced.tracing import control, lifecycle
 from utraced.tracing.lifecycle import Origin, Orphans
+from utraced.tracing.stops import CloneStop
 
 from .playbook import (
     cloned,
@@ -132,7 +133,7 @@ def test_a_tid_that_is_used_again_is_another_thread(play):
 def test_of_many_that_ended_early_the_oldest_are_forgotten():
     orphans = Orphans()
     for tid in range(lifecycle.REMEMBERED + 10):
-        orphans.depart(tid, None)
+        orphans.depart(tid, 1, None)
     assert len(orphans.departed) == lifecycle.REMEMBERED
     assert 9 not in orphans.departed
     assert 10 in orphans.departed
@@ -353,3 +354,13 @@ def test_a_detach_is_noted_only_of_threads_that_leave(play):
     assert play.core.tracees.keys() == {10}
     control.refresh(play.core, play.core.processes[10])
     assert play.done() == []
+
+
+def test_an_end_long_before_was_that_of_another_of_the_same_tid() -> None:
+    orphans = Orphans()
+    told = CloneStop(5, 10 + lifecycle.RECENT_NS, 0, 9, "fork", False)
+    orphans.depart(9, 10, None)
+    assert orphans.end_of(told) is told
+    orphans.depart(9, 11, None)
+    assert orphans.end_of(told) is None
+    assert orphans.end_of(told) is told

@@ -22,8 +22,16 @@ HELLO = {
     "access": "full",
     "tracer_pid": 1,
     "pid_namespace": 1,
-    "limits": {"max_packet": 204800, "max_batch": 100, "max_fds": 16, "max_read": 1, "max_queue": 1, "max_waiting": 1,
-               "max_sessions": 1, "stall_seconds": None},
+    "limits": {
+        "max_packet": 204800,
+        "max_batch": 100,
+        "max_fds": 16,
+        "max_read": 1,
+        "max_queue": 1,
+        "max_waiting": 1,
+        "max_sessions": 1,
+        "stall_seconds": None,
+    },
     "features": {},
 }
 

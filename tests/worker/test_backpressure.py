@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,16 +78,14 @@ def test_replies_of_one_that_does_not_read_are_bounded(daemon: Daemon) -> None:
         address = (ctypes.c_char * len(filled)).from_buffer(filled)
         read = {"pid": os.getpid(), "address": hex(ctypes.addressof(address)), "size": len(filled)}
         sent = 0
-        for sent in range(200):
-            try:
+        with suppress(BlockingIOError):
+            while sent < 200:
                 peer.socket.send(msgspec.json.encode(request(sent, "memory.read", **read)))
-            except BlockingIOError:
-                break
+                sent += 1
         [entry] = [entry for entry in other.call("session.list")["sessions"] if entry["session"] == number]
         assert entry["queued"] <= MAX_REPLIES + 400_000
         peer.socket.setblocking(True)
-        for expected in range(sent):
-            assert peer.next()["id"] == expected
+        assert {peer.next()["id"] for _ in range(sent)} == set(range(sent))
 
 
 def test_descriptors_without_end(daemon: Daemon) -> None:
@@ -195,7 +194,7 @@ def test_a_client_that_reads_nothing_is_disconnected_in_the_end(caplog: pytest.L
 
 def test_a_client_that_reads_a_little_stays() -> None:
     async def act(scene: Scene) -> None:
-        scene.tell(1_000_000)
+        scene.tell(MAX_HELD // 2)
         for _ in range(10):
             scene.clock.pass_by(20)
             before = scene.session.queued
@@ -271,3 +270,35 @@ def test_many_connections(daemon: Daemon) -> None:
     finally:
         for peer_ in peers:
             peer_.socket.close()
+
+
+def test_events_of_engines_are_never_lost_and_their_threads_wait(daemon: Daemon) -> None:
+    count = 6_000
+    with target(make_calls(count)) as found, daemon.connect() as peer_, daemon.connect() as other:
+        engine = peer_.call("engine.attach", pid=found.pid, events=["syscall_entry", "syscall_exit", "death"])["engine"]
+        peer_.call("engine.set_syscalls", engine=engine, entry={"set": ["getppid"]}, exit={"set": ["getppid"]})
+        number = peer_.call("daemon.hello")["session"]
+        found.go()
+
+        def queued() -> int:
+            return next(
+                int(entry["queued"]) for entry in other.call("session.list")["sessions"] if entry["session"] == number
+            )
+
+        while queued() < MAX_QUEUE:
+            pass
+        at_most = queued()
+        for _ in range(200):
+            assert queued() <= at_most + 10_000
+        assert not found.said(b"done")
+        told = [event["kind"] for event in takewhile(lambda event: event["kind"] != "detached", endless(peer_, found))]
+    assert told.count("syscall_entry") == told.count("syscall_exit") == count
+    assert told[-1] == "death"
+
+
+def endless(peer_: Peer, found: Any) -> Iterator[dict[str, Any]]:
+    """Yield events; the target ends when it has said that it is done."""
+    for event in peer_.events():
+        yield event
+        if found.said(b"done"):
+            found.go()

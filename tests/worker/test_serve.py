@@ -172,18 +172,16 @@ def test_events_that_hold_are_never_lost():
 
 
 def test_a_target_that_ends_ends_its_engines():
-    with target(lambda _: 3) as found:
-        with client() as link:
-            link.call(engine.Attach(pid=found.pid, events=("death",)))
-            found.go()
-            told = []
-            while not told or told[-1].__class__ is not events.Detached:
-                told += link.poll(20)
-            assert [type(event) for event in told] == [events.Death, events.Detached]
-            assert told[0].status.code == 3
-            assert told[1].reason == "target_exited"
-            assert link.call(engine.List()).engines == ()
-            with pytest.raises(ConnectionEnded):
-                os.kill(link.call(daemon.Hello()).tracer_pid, signal.SIGTERM)
-                while True:
-                    link.poll(20)
+    with target(lambda _: 3) as found, client() as link:
+        link.call(engine.Attach(pid=found.pid, events=("death",)))
+        found.go()
+        told = []
+        while not told or told[-1].__class__ is not events.Detached:
+            told += link.poll(20)
+        assert [type(event) for event in told] == [events.Death, events.Detached]
+        assert told[0].status.code == 3
+        assert told[1].reason == "target_exited"
+        assert link.call(engine.List()).engines == ()
+        os.kill(link.call(daemon.Hello()).tracer_pid, signal.SIGTERM)
+        with pytest.raises(ConnectionEnded):
+            list(link.events())

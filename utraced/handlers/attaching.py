@@ -43,7 +43,7 @@ async def stopped(context: Context, engine: Engine, waiter: Waiter, timeout_ms: 
 
 
 async def attached(context: Context, engine: Engine, waiter: Waiter) -> None:
-    """Wait as ``stopped`` for a new engine; where the request is cancelled the engine ends, as no reply will name it."""
+    """Wait as ``stopped`` for a new engine; where the request is cancelled the engine ends: no reply names it."""
     try:
         await stopped(context, engine, waiter)
     except BaseException:

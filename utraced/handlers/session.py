@@ -112,7 +112,7 @@ class Session:
     def _missing(self, what: str, number: int) -> Gone | NoSuchObject:
         if number in self.ended:
             return Gone(f"{what} {number} has ended", status=self.ended[number])
-        if number < self._next_id:
+        if number < self._next_id and number not in self.engines and number not in self.traces:
             return Gone(f"{what} {number} has ended")
         return NoSuchObject(f"there is no {what} {number} in this session")
 

@@ -169,7 +169,8 @@ class Core:
         self.tell(engine, tracee, event, hold=wished or response == "hold")
 
     def _on_signal(self, tracee: Tracee, stop: SignalStop) -> None:
-        if stop.signal == SIGTRAP and stop.code in STEP_CODES and (tracee.request <= Wish.BLOCK_STEP or tracee.stepping):
+        stepping = tracee.stepping or tracee.request <= Wish.BLOCK_STEP
+        if stepping and stop.signal == SIGTRAP and stop.code in STEP_CODES:
             # A step of ours is done, perhaps for an engine that has left since: never the program's own signal.
             tracee.entry = None
             for engine in tracee.process.engines:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .core import Core
 
 REMEMBERED = 4096
+RECENT_NS = 1_000_000_000
 
 
 class Origin(NamedTuple):
@@ -37,15 +38,23 @@ class Orphans:
     def __init__(self) -> None:
         self.stops: dict[int, AnyStop] = {}
         self.origins: dict[int, Origin] = {}
-        self.departed: dict[int, Death | None] = {}
+        self.departed: dict[int, tuple[int, Death | None]] = {}
 
-    def depart(self, tid: int, death: Death | None) -> None:
-        """Note that an unknown thread is gone; the oldest of many are forgotten, their parents cannot be alive."""
+    def depart(self, tid: int, time_ns: int, death: Death | None) -> None:
+        """Note that an unknown thread has died, or was let go (``death`` is None); the oldest of many are forgotten."""
         self.stops.pop(tid, None)
         self.origins.pop(tid, None)
         while len(self.departed) >= REMEMBERED:
             del self.departed[next(iter(self.departed))]
-        self.departed[tid] = death
+        self.departed[tid] = time_ns, death
+
+    def end_of(self, stop: CloneStop) -> Death | CloneStop | None:
+        """Return the death of the child that ``stop`` tells of, None where it was let go, and ``stop`` where it lives.
+
+        A parent stops to tell right after the child was made: an end long before was that of another of the same tid.
+        """
+        time_ns, death = self.departed.pop(stop.child, (0, None))
+        return death if time_ns and stop.time_ns - time_ns < RECENT_NS else stop
 
     def of(self, pid: int) -> list[int]:
         """Return the stopped orphans that lead a process whose parent is ``pid``."""
@@ -59,7 +68,7 @@ def unknown(core: Core, stop: AnyStop) -> None:
         core.orphans.stops[stop.tid] = stop
     else:
         core.actions.append(Detach(stop.tid, stop.signal if type(stop) is SignalStop else 0))
-        core.orphans.depart(stop.tid, None)
+        core.orphans.depart(stop.tid, stop.time_ns, None)
 
 
 def origin(core: Core, tid: int, found: Origin | None) -> None:
@@ -75,14 +84,13 @@ def origin(core: Core, tid: int, found: Origin | None) -> None:
         core.orphans.origins[tid] = found
     else:
         core.actions.append(Detach(tid))
-        core.orphans.depart(tid, None)
+        core.orphans.depart(tid, stop.time_ns, None)
 
 
 def clone(core: Core, tracee: Tracee, stop: CloneStop) -> None:
     """A thread made another thread or process: follow it, or let it go at its first stop."""
     process = tracee.process
-    orphans = core.orphans
-    end = orphans.departed.pop(stop.child, None) if stop.child in orphans.departed else stop
+    end = core.orphans.end_of(stop)
     if end is None or stop.child in core.tracees:
         tell_clone(core, tracee, stop, {})
         return
@@ -201,7 +209,7 @@ def death(core: Core, stop: Death) -> None:
     """A thread is gone."""
     tracee = core.tracees.get(stop.tid)
     if tracee is None:
-        core.orphans.depart(stop.tid, stop)
+        core.orphans.depart(stop.tid, stop.time_ns, stop)
         return
     process = tracee.process
     if stop.tid == process.pid:

@@ -75,16 +75,13 @@ class Worker:
         """Serve whoever connects to ``listeners`` until SIGTERM, SIGINT or SIGHUP, then let go of everything."""
         acceptor = Acceptor(self.sessions, self._registry, self._serve_apart)
         names = ", ".join(listener.name for listener in listeners)
-        async with self._pumping():
-            async with anyio.create_task_group() as serving:
-                await serving.start(self._watch_signals_from_now, serving.cancel_scope)
-                for listener in listeners:
-                    serving.start_soon(acceptor.run, listener, serving)
-                log.info("pid %d listens at %s", os.getpid(), names)
-                notifier.tell(READY=1, STATUS=f"Listening at {names}")
-                serving.start_soon(self._report, notifier, names)
-            log.info("stopping: lets go of %d threads", len(self.tracer.core.tracees))
-            notifier.tell(STOPPING=1, STATUS="Letting go of what is traced")
+        async with self._pumping(), anyio.create_task_group() as serving:
+            await serving.start(self._watch_signals, _ending(), serving.cancel_scope, notifier)
+            for listener in listeners:
+                serving.start_soon(acceptor.run, listener, serving)
+            log.info("pid %d listens at %s", os.getpid(), names)
+            notifier.tell(READY=1, STATUS=f"Listening at {names}")
+            serving.start_soon(self._report, notifier, names)
         log.info("stopped")
 
     @asynccontextmanager
@@ -139,25 +136,21 @@ class Worker:
             for transport in list(self._transports.values()):
                 transport.stalled(seconds)
 
-    async def _watch_signals_from_now(
-        self, scope: anyio.CancelScope, *, task_status: anyio.abc.TaskStatus[None]
-    ) -> None:
-        """Watch for what ends a daemon; a hang-up that nohup(1) has set aside does not."""
-        ending = [signal.SIGTERM, signal.SIGINT]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            ending.append(signal.SIGHUP)
-        await self._watch_signals(tuple(ending), scope, task_status=task_status)
-
     async def _watch_signals(
         self,
-        ending: tuple[signal.Signals, ...],
+        ending: Sequence[signal.Signals],
         scope: anyio.CancelScope,
+        notifier: Notifier | None = None,
         *,
         task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
+        """End all sessions at the first of these signals."""
         with anyio.open_signal_receiver(*ending) as signals:
             task_status.started()
             async for _ in signals:
+                if notifier is not None:
+                    log.info("stopping: lets go of %d threads", len(self.tracer.core.tracees))
+                    notifier.tell(STOPPING=1, STATUS="Letting go of what is traced")
                 for transport in self._transports.values():
                     transport.reason = "daemon_stopping"
                 scope.cancel()
@@ -212,6 +205,14 @@ class Worker:
                 self._transports[session].flush()
             if younger:
                 self._late.set()
+
+
+def _ending() -> list[signal.Signals]:
+    """Return the signals that end a daemon; a hang-up that nohup(1) has set aside does not."""
+    ending = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        ending.append(signal.SIGHUP)
+    return ending
 
 
 def serve_embedded(fd: int) -> None:
