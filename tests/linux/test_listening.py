@@ -165,10 +165,12 @@ def test_the_folder_of_another_user_is_refused(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_a_folder_that_we_may_not_use_is_refused() -> None:
+def test_a_folder_that_we_may_not_use_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(0o700)
+
     def attempt() -> str:
         try:
-            Listener("/root/socket")
+            Listener(str(tmp_path / "closed" / "socket"))
         except CannotListen as error:
             return str(error)
         return ""

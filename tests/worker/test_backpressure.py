@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import anyio
 import msgspec
 import pytest
 
+from tests.kernel.targets import make_calls, target
 from tests.worker.daemon import Daemon, Peer, listening
 from tests.worker.embedded import embedded, request
 from utraced.api import events

@@ -36,8 +36,8 @@ class Tracee:
     """One traced thread.
 
     ``stop`` is the ptrace-stop it is in, None while it runs or listens; ``fresh`` until its first stop.
-    ``holders`` are the engines that hold it, ``wishes`` how each wants it to go on; those in ``announce`` get a ``stop``
-    event when it is held, with the reason given there, and others are told by a reply.
+    ``holders`` are the engines that hold it, ``wishes`` how each wants it to go on; those in ``announce`` get a
+    ``stop`` event when it is held, with the reason given there, and others are told by a reply.
     ``request`` is how it was last restarted, ``exits`` whether its PTRACE_EVENT_EXIT is enabled.
     ``doomed``: it is being killed, and can be held no more.
     ``stepping``: the trap of a step may still be told, though it was last restarted for something else.
