@@ -78,7 +78,7 @@ def test_steps_are_told_and_held():
         number = hand.call(engine.Attach(pid=found.pid, hold=True)).engine
         hand.call(thread.Resume(engine=number, action="syscall"))
         found.go()
-        hand.until(lambda: hand.kinds())
+        hand.until(hand.kinds)
         for count in range(1, 5):
             hand.call(thread.Resume(engine=number, action="step"))
             hand.until(lambda count=count: len(hand.told(events.Step)) == count)

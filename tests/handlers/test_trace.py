@@ -107,7 +107,7 @@ def test_what_does_not_return_is_told_unfinished():
     with target(lambda _: signal.pause()) as found, by_hand() as hand:
         number = start(hand, found, "pause", entries=True)
         found.go()
-        hand.until(lambda: hand.core.waiting_entries())
+        hand.until(hand.core.waiting_entries)
         hand.call(trace.Stop(trace=number))
         assert hand.told(events.Syscall)[-1].unfinished
 

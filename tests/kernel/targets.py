@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from tests.children import fork, libc
 from utraced.kernel import ptrace
 
-PATIENCE = 3.0
+PATIENCE = 30.0
 SYS_EXIT = 60
 WALL = 0x4000_0000
 ENDED_BADLY = 99

@@ -239,6 +239,30 @@ def test_what_is_killed_between_two_questions_is_at_no_stop(name, monkeypatch):
         assert classify(found.pid, event << 16 | signal.SIGTRAP << 8 | 0x7F) is None
 
 
+def test_what_is_killed_and_has_gone_on_to_its_exit_is_at_no_stop_before():
+    def act(_):
+        if os.fork() == 0:
+            os._exit(0)
+
+    with seized(act, exits=True) as found:
+        found.go()
+        status = go_on(found)
+        clone = classify(found.pid, status)
+        assert type(clone) is CloneStop
+        wait(clone.child)
+        ptrace.call(ptrace.PTRACE_DETACH, clone.child)
+        os.kill(found.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, found.pid, os.WEXITED | os.WSTOPPED | os.WNOWAIT | WALL)
+        # Its message is its status now: no child has that number.
+        assert ptrace.event_message(found.pid) == signal.SIGKILL
+        for before in (status, signal.SIGUSR1 << 8 | 0x7F, (signal.SIGTRAP | 0x80) << 8 | 0x7F):
+            assert classify(found.pid, before) is None
+        end = classify(found.pid, wait(found.pid))
+        ptrace.restart(ptrace.PTRACE_CONT, found.pid, 0)
+        assert type(end) is ExitStop
+        assert end.status.signal == "SIGKILL"
+
+
 def test_an_event_that_we_did_not_ask_for_is_no_stop_of_ours():
     with seized() as found:
         assert classify(found.pid, 7 << 16 | signal.SIGTRAP << 8 | 0x7F) is None

@@ -364,3 +364,10 @@ def test_an_end_long_before_was_that_of_another_of_the_same_tid() -> None:
     orphans.depart(9, 11, None)
     assert orphans.end_of(told) is None
     assert orphans.end_of(told) is told
+
+
+def test_a_hold_on_all_threads_holds_one_that_is_made_before_it_works(play):
+    engine = play.running(10, A={})["A"]
+    assert play.hold(engine, 10) == ["interrupt 10"]
+    assert play << cloned(10, 11) == ["A: clone 10 how=thread child_pid=10 child_tid=11", "complete"]
+    assert play << interrupted(11) == ["A: stop 11 why=requested held"]

@@ -84,7 +84,7 @@ def test_a_flood_lets_the_loop_turn():
 
 def test_the_loop_turns_as_soon_as_it_is_asked_for():
     ticks = iter(range(0, 10**12, module.LOOK_NS + 1))
-    flushed, rounds, _ = pumped([1] * 100, ready=lambda: True, clock=lambda: next(ticks))
+    flushed, _, _ = pumped([1] * 100, ready=lambda: True, clock=lambda: next(ticks))
     # Each look finds the loop ready: one turn for one or two rounds.
     assert flushed.count(False) >= 30
 

@@ -10,9 +10,9 @@ from tests.children import child
 from tests.kernel.targets import make_calls, spin, target
 from tests.live.machine import free, until
 from tests.worker.embedded import embedded, notification, request
+from utraced.handlers import attaching
 from utraced.handlers.context import HANDLERS
 from utraced.linux import sockets
-from utraced.worker.waits import EventWaits
 
 
 def kinds(wire):
@@ -251,7 +251,7 @@ def test_an_attachment_that_is_cancelled_is_undone():
         async def never(*_):
             await anyio.sleep_forever()
 
-        EventWaits.over = never
+        attaching.stopped = never
 
     with child() as pid, embedded(prepare) as wire:
         wire.send(request(1, "engine.attach", pid=pid, hold=True), notification("$/cancelRequest", id=1))

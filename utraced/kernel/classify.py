@@ -46,11 +46,13 @@ def classify(tid: int, status: int) -> AnyStop | None:
     now, pc = monotonic_ns(), info[2]
     if event == 0:
         raw = ptrace.signal_info(tid)
-        return None if raw is None else SignalStop(tid, now, pc, signal, raw)
+        return None if raw is None or _number(raw, 0) != signal else SignalStop(tid, now, pc, signal, raw)
     if event == ptrace.EVENT_STOP:
         return EventStop(tid, now, pc) if signal == SIGTRAP else GroupStop(tid, now, pc, signal)
     message = ptrace.event_message(tid)
-    return None if message is None else _event(tid, now, pc, event, message)
+    if message is None or not _still_at(tid, event):
+        return None
+    return _event(tid, now, pc, event, message)
 
 
 def syscall_stop(tid: int) -> SyscallStop | None:
@@ -84,6 +86,21 @@ def _event(tid: int, now: int, pc: int, event: int, message: int) -> AnyStop | N
     if event == ptrace.EVENT_EXIT:
         return ExitStop(tid, now, pc, exit_status(message))
     return None
+
+
+def _still_at(tid: int, event: int) -> bool:
+    """Tell whether what was asked since ``event`` was told is of it.
+
+    Killed meanwhile, a thread may be on at its next event, the exit, whose message then is its status and no child.
+    """
+    raw = ptrace.signal_info(tid)
+    # si_code of an event stop is what waitpid tells (ptrace_do_notify, kernel/signal.c).
+    return raw is not None and _number(raw, 8) == event << 8 | SIGTRAP
+
+
+def _number(info: bytes, offset: int) -> int:
+    """Return a member of a siginfo_t: si_signo at 0, si_code at 8."""
+    return int.from_bytes(info[offset : offset + 4], "little", signed=True)
 
 
 def _leads(tid: int) -> bool:

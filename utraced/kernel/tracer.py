@@ -23,7 +23,6 @@ from utraced.tracing.actions import (
 from utraced.tracing.core import Core
 from utraced.tracing.engine import Owner
 from utraced.tracing.process import Process
-from utraced.tracing.stops import EventStop
 from utraced.tracing.waiting import Waiter
 
 from . import ptrace
@@ -254,9 +253,8 @@ class Tracer:
 
     def _trace_back(self, tid: int) -> None:
         """Find out where a thread comes from that stopped before its parent told of it."""
-        if type(self.core.orphans.stops[tid]) is not EventStop or tid in self.core.orphans.origins:
-            return
-        lifecycle.origin(self.core, tid, _origin(tid))
+        if tid not in self.core.orphans.origins:
+            lifecycle.origin(self.core, tid, _origin(tid))
 
 
 def _threads(pid: int) -> list[int]:

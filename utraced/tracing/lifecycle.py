@@ -98,6 +98,11 @@ def clone(core: Core, tracee: Tracee, stop: CloneStop) -> None:
     if stop.is_thread:
         child = Tracee(stop.child, process)
         child.leaving = not process.engines
+        for engine in tracee.holders:
+            # A hold on all threads that this one had not come to yet when it made another: nobody slips past.
+            if all(engine in other.holders or other.doomed for other in process.tracees.values()):
+                child.holders.append(engine)
+                child.announce[engine] = "requested"
     else:
         child, children = follow(core, process, stop.child)
     child.exits = tracee.exits  # a new thread inherits its parent's ptrace options
