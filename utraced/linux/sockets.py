@@ -12,6 +12,11 @@ MAX_FDS = 16
 """File descriptors in one packet; the kernel would carry 253 (SCM_MAX_FD)."""
 
 _ANCILLARY_SIZE = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+# Plain numbers: combining the members of an enumeration takes as long as the system call.
+_RECEIVING = int(socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT)
+_SENDING = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+_TRUNCATED = int(socket.MSG_TRUNC)
+_FDS_TRUNCATED = int(socket.MSG_CTRUNC)
 
 _buffers = threading.local()
 
@@ -36,9 +41,9 @@ def receive(sock: socket.socket, max_packet: int) -> Received:
     Raises BlockingIOError when there is none, and the OSErrors of recvmsg(2).
     """
     buffer = _buffer(max_packet + 1)
-    size, ancillary, flags, _ = sock.recvmsg_into(
-        [buffer], _ANCILLARY_SIZE, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
-    )
+    size, ancillary, flags, _ = sock.recvmsg_into([buffer], _ANCILLARY_SIZE, _RECEIVING)
+    if size <= max_packet and not ancillary and not flags & _FDS_TRUNCATED:
+        return Received(bytes(buffer[:size]), (), truncated=False, fds_truncated=False)
     fds = array.array("i")
     for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -46,8 +51,8 @@ def receive(sock: socket.socket, max_packet: int) -> Received:
     return Received(
         data=bytes(buffer[: min(size, max_packet)]),
         fds=tuple(fds),
-        truncated=size > max_packet or bool(flags & socket.MSG_TRUNC),
-        fds_truncated=bool(flags & socket.MSG_CTRUNC),
+        truncated=size > max_packet or bool(flags & _TRUNCATED),
+        fds_truncated=bool(flags & _FDS_TRUNCATED),
     )
 
 
@@ -62,7 +67,7 @@ def send(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> None:
     if len(fds) > MAX_FDS:
         raise ValueError(f"{len(fds)} descriptors in a packet, at most {MAX_FDS} are allowed")
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    sock.sendmsg([data], ancillary, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+    sock.sendmsg([data], ancillary, _SENDING)
 
 
 def _buffer(size: int) -> memoryview:
@@ -70,4 +75,4 @@ def _buffer(size: int) -> memoryview:
     held: memoryview | None = getattr(_buffers, "view", None)
     if held is None or len(held) < size:
         held = _buffers.view = memoryview(bytearray(size))
-    return held[:size]
+    return held if len(held) == size else held[:size]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import inspect
 import logging
 import secrets
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from time import monotonic_ns
 from typing import Any
 
 import anyio
 import anyio.abc
-import anyio.lowlevel
 
 from utraced.errors import Cancelled, InternalError, LimitExceeded, MethodNotFound, UtracedError
 from utraced.handlers import aside
@@ -105,7 +106,6 @@ class Transport:
                 self.flush()
 
     async def _read(self, tasks: anyio.abc.TaskGroup) -> None:
-        turn = 0
         while not self._broken:
             if self.session.deaf:
                 self._drained = anyio.Event()
@@ -114,21 +114,55 @@ class Transport:
             if self._closer is not None and self._closer.behind > MAX_CLOSING:
                 await anyio.sleep(CLOSING_SECONDS)
                 continue
-            if monotonic_ns() > turn:
-                await anyio.lowlevel.checkpoint()
-                turn = monotonic_ns() + TURN_NS
+            if not await self._listen(tasks):
+                return
+
+    async def _listen(self, tasks: anyio.abc.TaskGroup) -> bool:
+        """Carry out what comes, right where the loop tells of it: to wake a task for each packet costs more than most.
+
+        Return False at the end of the stream, True where the client has to wait.
+        """
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[bool] = loop.create_future()
+
+        def take() -> None:
+            try:
+                going = self._turn(tasks)
+            except BaseException as error:
+                # The task that waits for it ends by it.
+                outcome = partial(over.set_exception, error)
+            else:
+                if going is None:
+                    return
+                outcome = partial(over.set_result, going)
+            loop.remove_reader(self._sock)
+            if not over.done():
+                outcome()
+
+        loop.add_reader(self._sock, take)
+        try:
+            return await over
+        finally:
+            loop.remove_reader(self._sock)
+
+    def _turn(self, tasks: anyio.abc.TaskGroup) -> bool | None:
+        """Carry out requests for ``TURN_NS``; return None where more may come, else as ``_listen``."""
+        end = monotonic_ns() + TURN_NS
+        while True:
             try:
                 received = sockets.receive(self._sock, MAX_PACKET)
             except BlockingIOError:
-                await anyio.wait_readable(self._sock)
-                turn = monotonic_ns() + TURN_NS
-                continue
+                return None
             except ConnectionError:
-                return
+                return False
             if not received.data:
                 self._close(received.fds)
-                return
+                return False
             self._take(Packet(received.data, received.fds), received.truncated, received.fds_truncated, tasks)
+            if self._broken or self.session.deaf or (self._closer is not None and self._closer.behind > MAX_CLOSING):
+                return True
+            if monotonic_ns() > end:
+                return None
 
     def _take(self, packet: Packet, truncated: bool, fds_truncated: bool, tasks: anyio.abc.TaskGroup) -> None:  # noqa: FBT001
         message = self._connection.receive(packet, truncated=truncated, fds_truncated=fds_truncated)
