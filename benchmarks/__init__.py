@@ -1,1 +1,1 @@
-"""What tracing costs: ``python -m benchmarks`` prints ratios from one interleaved run."""
+"""What tracing and requests cost: ``python -m benchmarks`` prints ratios from one interleaved run."""

@@ -19,13 +19,16 @@ from benchmarks.connections import cost_of_connections
 from benchmarks.fairness import fairness
 from benchmarks.flood import compile_flood
 from benchmarks.latency import latency_in_a_flood
+from benchmarks.hostile import hostile
 from benchmarks.placing import PLACINGS, running_first
 from benchmarks.rounds import Row
 from benchmarks.roundtrip import cost_of_round_trips
 from benchmarks.starting import cost_of_starting
 from benchmarks.stops import Setting, cost_of_stops
 
-SUBJECTS = ("stops", "attaching", "fairness", "starting", "roundtrip", "connections", "latency")
+USUAL = ("stops", "attaching", "fairness", "starting", "roundtrip", "connections", "latency")
+SUBJECTS = (*USUAL, "hostile")
+"""What lasts as long as one wants is measured when it is named."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What tracing costs, next to strace.")
-    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; default: all")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What tracing and requests cost.")
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; default: all but the last")
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default: %(default)s)")
     parser.add_argument("--calls", type=int, default=40_000, help="calls of a flood (default: %(default)s)")
     parser.add_argument("--tracees", type=int, nargs="+", default=[1, 8], help="busy threads (default: 1 8)")
@@ -58,6 +61,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--milliseconds", type=int, default=1000, help="of fairness, latency (default: %(default)s)")
     parser.add_argument("--exchanges", type=int, default=1000, help="of a round trip (default: %(default)s)")
     parser.add_argument("--connections", type=int, default=1000, help="idle ones, new ones (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=600, help="of hostile packets (default: %(default)s)")
     parser.add_argument("--first", action="store_true", help="run before all others (as root), on a busy machine")
     options = parser.parse_args(argv)
     unknown = set(options.subjects) - set(SUBJECTS)
@@ -68,7 +72,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _subjects(options: argparse.Namespace, flood: Path, folder: Path) -> Iterator[Callable[[], list[Row]]]:
     """Yield what the options ask to measure, each as a function."""
-    wanted = options.subjects or SUBJECTS
+    wanted = options.subjects or USUAL
     rounds = options.rounds
     if "stops" in wanted:
         for placing in options.placing:
@@ -87,6 +91,8 @@ def _subjects(options: argparse.Namespace, flood: Path, folder: Path) -> Iterato
         yield partial(cost_of_connections, folder, connections=options.connections, rounds=rounds)
     if "latency" in wanted:
         yield partial(latency_in_a_flood, flood, folder, milliseconds=options.milliseconds, rounds=rounds)
+    if "hostile" in wanted:
+        yield partial(hostile, folder, seconds=options.seconds)
 
 
 if __name__ == "__main__":

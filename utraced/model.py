@@ -34,7 +34,7 @@ def hex_text(value: int) -> str:
 def encode_hook(value: Any) -> Any:
     """Encode ``Hex``, the one type of ours msgspec does not know."""
     if isinstance(value, Hex):
-        return hex_text(value)
+        return hex(value) if value >= 0 else hex_text(value)
     raise NotImplementedError(f"no wire form for {type(value).__name__}")
 
 
