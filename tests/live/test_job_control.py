@@ -147,9 +147,11 @@ def test_a_command_stopped_from_outside_is_told_and_goes_on(tmp_path: Path) -> N
         assert utracectl.stdout is not None
         assert utracectl.stdout.readline() == b"up\n"
         (command,) = [pid for pid in children(utracectl.pid) if os.readlink(f"/proc/{pid}/exe").endswith("sh")]
-        for number in (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN):
-            os.kill(command, number)
-            until(lambda: f"stopped by {number.name}" in output.read_text(), "told")  # noqa: B023 - called at once
+        # The stops of terminals do nothing in an orphaned process group, as ours may be; the tests at a terminal have
+        # them.
+        for times in (1, 2, 3):
+            os.kill(command, signal.SIGSTOP)
+            until(lambda: output.read_text().count("stopped by SIGSTOP") == times, "told")  # noqa: B023 - called at once
             assert state(command) in {"t", "T"}
             os.kill(command, signal.SIGCONT)
             until(lambda: state(command) == "S", "going on")

@@ -105,7 +105,7 @@ def test_flooding_tracees_are_served_alike(programs: Programs, tmp_path: Path, c
         # What came while they were attached one by one does not count.
         client.poll()
         starts: dict[int, int] = {target.pid: target.counters()[0] for target in targets}
-        while served.total() < 60_000:
+        while served.total() < 160_000:
             served.update(event.pid for event in client.poll(30) if isinstance(event, events.Syscall))
         moved = {target.pid: target.counters()[0] - starts[target.pid] for target in targets}
         assert len(served) == 8
