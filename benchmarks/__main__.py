@@ -18,8 +18,8 @@ from benchmarks.attaching import time_of_attaching
 from benchmarks.connections import cost_of_connections
 from benchmarks.fairness import fairness
 from benchmarks.flood import compile_flood
-from benchmarks.latency import latency_in_a_flood
 from benchmarks.hostile import hostile
+from benchmarks.latency import latency_in_a_flood
 from benchmarks.placing import PLACINGS, running_first
 from benchmarks.rounds import Row
 from benchmarks.roundtrip import cost_of_round_trips
@@ -52,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What tracing and requests cost.")
-    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; default: all but the last")
+    parser.add_argument(
+        "subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; default: all but the last"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default: %(default)s)")
     parser.add_argument("--calls", type=int, default=40_000, help="calls of a flood (default: %(default)s)")
     parser.add_argument("--tracees", type=int, nargs="+", default=[1, 8], help="busy threads (default: 1 8)")
