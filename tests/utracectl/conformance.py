@@ -8,7 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -107,12 +107,20 @@ class Daemon:
         self._accepting.start()
 
     def close(self) -> None:
-        """Stop; the client has hung up."""
+        """Stop, whether the client has hung up or, in a test that failed, has not."""
         self._socket.shutdown(socket.SHUT_RDWR)
         self._accepting.join()
         self._socket.close()
         if self.worker is not None:
+            with suppress(OSError):
+                self.worker.end()
             self.worker.join()
+
+    def serving(self) -> FakeWorker:
+        """Return the worker of the last connection, which may answer before whoever started it knows."""
+        self._accepting.join()
+        assert self.worker is not None
+        return self.worker
 
     def _accept(self) -> None:
         for way in (*self._ways, "serve"):
@@ -190,8 +198,7 @@ class Reconnecting:
         listening = daemon_at()
         client = dial()
         client.call(daemon.Hello())
-        assert listening.worker is not None
-        listening.worker.end()
+        listening.serving().end()
         with pytest.raises(ConnectionEnded):
             client.call(daemon.Hello())
         client.close()
