@@ -33,6 +33,8 @@ from .reaper import Reaper
 
 WALL = 0x4000_0000
 TRIES = 3
+LOOKS = 100
+"""How often a process is looked at again that has threads, of which none can be seized."""
 READY = os.WNOHANG | WALL
 REQUESTS = {
     Wish.STEP: ptrace.PTRACE_SINGLESTEP,
@@ -163,6 +165,7 @@ class Tracer:
         pid = process.pid
         seen: set[int] = set()
         reaper = Reaper()
+        looks = LOOKS
         try:
             while new := [tid for tid in _threads(pid) if tid not in seen and tid not in process.tracees]:
                 for tid in new:
@@ -172,6 +175,10 @@ class Tracer:
                     if tid in self.core.orphans.stops or self._seize(pid, tid):
                         control.adopt_thread(self.core, process, tid)
                 if self._execed_meanwhile(process, reaper):
+                    seen.clear()
+                elif not process.tracees and len(new) > 1 and looks:
+                    # Its leader was a zombie, and the others were gone: an exec is about to revive it.
+                    looks -= 1
                     seen.clear()
         finally:
             reaper.stop()
