@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.children import NOBODY, as_user, needs_root
+from utraced.configuration import BadConfiguration, Configuration
+from utraced.linux.configuration_file import LARGEST, read_configuration
+
+
+def wrong(path: Path | str) -> str:
+    with pytest.raises(BadConfiguration) as caught:
+        read_configuration(str(path))
+    said = str(caught.value)
+    assert said.startswith(f"{path}: ")
+    assert "\n" not in said
+    return said
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "utraced.toml"
+    path.write_text("[limits]\nsessions = 7\n")
+    path.chmod(0o644)
+    return path
+
+
+def test_a_file(file: Path) -> None:
+    assert read_configuration(str(file)).limits.sessions == 7
+
+
+def test_an_absent_file(tmp_path: Path) -> None:
+    assert read_configuration(str(tmp_path / "none")) == Configuration()
+
+
+def test_what_stands_in_it_is_told_with_its_place(file: Path) -> None:
+    file.write_text("[idle]\nsession = 1\n")
+    assert wrong(file) == f"{file}: line 2: idle.session: unknown key, allowed are worker"
+
+
+def test_what_is_no_utf_8(file: Path) -> None:
+    file.write_bytes(b"[idle]\n# \xff\n")
+    assert "line 2: this is not UTF-8" in wrong(file)
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_others_may_not_write_it(file: Path, mode: int) -> None:
+    file.chmod(mode)
+    assert "chmod go-w" in wrong(file)
+
+
+@needs_root
+def test_it_is_not_another_user_s(file: Path) -> None:
+    os.chown(file, NOBODY, NOBODY)
+    assert f"belongs to uid {NOBODY}" in wrong(file)
+
+
+@needs_root
+def test_one_s_own_is_good(file: Path) -> None:
+    os.chown(file, NOBODY, NOBODY)
+    fd = os.open(file, os.O_RDONLY)  # its folder is closed to him
+    assert as_user(lambda: read_configuration(f"/proc/self/fd/{fd}").limits.sessions) == 7
+    os.close(fd)
+
+
+@needs_root
+def test_it_must_be_readable(file: Path) -> None:
+    file.chmod(0o600)
+
+    def read() -> str:
+        try:
+            read_configuration(str(file))
+        except BadConfiguration as error:
+            return str(error)
+        return ""
+
+    assert "Permission denied" in as_user(read)
+
+
+def test_other_things_than_files(tmp_path: Path) -> None:
+    assert "no regular file" in wrong(tmp_path)
+    os.mkfifo(tmp_path / "fifo")
+    assert "no regular file" in wrong(tmp_path / "fifo")
+    assert "no regular file" in wrong("/dev/zero")
+    assert "Too many levels" in wrong(_loop(tmp_path))
+    assert "no such file" in wrong("a\0b")
+
+
+def _loop(folder: Path) -> Path:
+    path = folder / "loop"
+    path.symlink_to(path)
+    return path
+
+
+def test_it_is_not_endless(file: Path) -> None:
+    file.write_bytes(b"#" * (LARGEST + 1))
+    assert str(LARGEST) in wrong(file)

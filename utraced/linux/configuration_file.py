@@ -1,0 +1,56 @@
+"""The file that the configuration stands in."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+from utraced.configuration import PLACE, BadConfiguration, Configuration, parse
+
+LARGEST = 262_144
+"""Bytes."""
+
+
+def read_configuration(path: str = PLACE) -> Configuration:
+    """Return what the file at ``path`` says, the defaults where there is none.
+
+    Raises BadConfiguration, also where others than root and this user may write it, or it cannot be read.
+    """
+    try:
+        # A FIFO would else be waited for.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except FileNotFoundError:
+        return Configuration()
+    except (OSError, ValueError) as error:
+        raise BadConfiguration(f"{path}: {_why(error)}") from error
+    try:
+        _check(path, os.fstat(fd))
+        with open(fd, "rb", closefd=False) as file:
+            text = file.read(LARGEST + 1).decode()
+    except OSError as error:
+        raise BadConfiguration(f"{path}: {_why(error)}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise BadConfiguration(f"{path}: line {line}: this is not UTF-8, as TOML has to be") from error
+    finally:
+        os.close(fd)
+    return parse(text, place=path)
+
+
+def _check(path: str, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise BadConfiguration(f"{path}: this is no regular file")
+    if status.st_size > LARGEST:
+        raise BadConfiguration(f"{path}: it has {status.st_size} bytes, at most {LARGEST} are allowed")
+    if status.st_uid not in {0, os.geteuid()}:
+        raise BadConfiguration(f"{path}: it belongs to uid {status.st_uid}, who could change it: chown root it")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise BadConfiguration(f"{path}: others than its owner may write it: chmod go-w it")
+
+
+def _why(error: OSError | ValueError) -> str:
+    if not isinstance(error, OSError):  # a zero byte in the path
+        return "there can be no such file"
+    more = ": let this user read it" if error.errno == errno.EACCES else ""
+    return f"it cannot be read, {os.strerror(error.errno or 0)}{more}"
