@@ -45,6 +45,15 @@ def test_a_place_where_it_cannot_listen(capsys, tmp_path):
     assert capsys.readouterr().err.startswith("utraced: ")
 
 
+def test_a_wrong_configuration_is_told(capsys, tmp_path):
+    (tmp_path / "toml").write_text("\n[limit]\n")
+    assert main(["--config", str(tmp_path / "toml"), "--socket", str(tmp_path / "socket")]) == 1
+    assert (
+        capsys.readouterr().err == f"utraced: {tmp_path / 'toml'}: line 2: limit: unknown key, did you mean limits?\n"
+    )
+    assert not (tmp_path / "socket").exists()
+
+
 def test_it_serves_a_connected_socket():
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = fork()

@@ -228,8 +228,10 @@ class TextPrinter:
             self._line(event.tid, f"--- stopped by {terminal_text(event.signal or 'SIGSTOP')} ---")
 
     def _clone(self, event: Clone) -> None:
-        """Count and tell a new thread that is traced."""
-        if event.how == "thread" or self._follow:
+        """Count and tell a new thread that is traced, or should have been."""
+        if event.untraced is not None:
+            self._say(f"Process {event.child_tid} is not traced: the daemon traces as many threads as it may")
+        elif event.how == "thread" or self._follow:
             self._threads.add(event.child_tid)
             self._count()
             self._say(f"Process {event.child_tid} attached")

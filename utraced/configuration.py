@@ -8,7 +8,6 @@ An absent file means the defaults, and so does every absent key.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -17,7 +16,8 @@ import msgspec.inspect
 from msgspec import Meta
 
 from utraced.model import Value
-from utraced.toml_lines import Path, lines_of_keys
+
+Path = tuple[str, ...]
 
 PLACE = "/etc/utraced.toml"
 """Where the system's daemon looks for it."""
@@ -88,6 +88,8 @@ class _Problem(NamedTuple):
 
 def parse(text: str, *, place: str = PLACE) -> Configuration:
     """Return the configuration that ``text`` says; raises BadConfiguration, which names ``place`` and the line."""
+    import tomllib  # every start would pay for it, and few read a file
+
     text = text.replace("\r\n", "\n")  # as tomllib does
     try:
         document = tomllib.loads(text)
@@ -95,6 +97,8 @@ def parse(text: str, *, place: str = PLACE) -> Configuration:
         raise BadConfiguration(f"{place}: {_syntax(error, text)}") from None
     problems = list(_problems(document))
     if problems:
+        from utraced.toml_lines import lines_of_keys
+
         lines = lines_of_keys(text)
         line, problem = min(((lines[problem.path], problem) for problem in problems), key=lambda found: found[0])
         raise BadConfiguration(f"{place}: line {line}: {_shown(problem.path)}: {problem.text}")

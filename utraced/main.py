@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from utraced.arch import unsupported_machine
+from utraced.configuration import PLACE, BadConfiguration
+from utraced.linux.configuration_file import limits_of, read_configuration
 from utraced.linux.listening import CannotListen, Inherited, Listener
 from utraced.linux.systemd import Notifier, passed
 from utraced.version import VERSION
@@ -23,6 +25,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Without a daemon utracectl starts a private one by itself.",
         epilog="Under a service manager it listens at the sockets passed on (LISTEN_FDS) as well, and tells it how it "
         "is (NOTIFY_SOCKET). SIGTERM or Ctrl-C ends it: everything it traced runs on.",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", default=PLACE, help=f"a listening daemon's limits; {PLACE} unless given"
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     serving = parser.add_mutually_exclusive_group()
@@ -45,8 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         serve_embedded(options.connected)
         return 0
     try:
+        limits = limits_of(read_configuration(options.config), os.geteuid())
         listeners = _listeners(options.socket)
-    except (CannotListen, ValueError) as error:
+    except (BadConfiguration, CannotListen, ValueError) as error:
         print(f"utraced: {error}", file=sys.stderr)
         return 1
     if not listeners:
@@ -55,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     from utraced.worker.serve import serve_listening
 
-    serve_listening(listeners, Notifier(os.environ))
+    serve_listening(listeners, Notifier(os.environ), limits)
     return 0
 
 

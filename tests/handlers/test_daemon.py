@@ -22,6 +22,12 @@ def test_hello_tells_who_traces_as_whom():
             assert told.boot_id == file.read().strip()
 
 
+def test_hello_tells_the_limits_that_hold_here():
+    with by_hand(sessions=5, tracees=7, queue_bytes=300_000, stall_seconds=9) as hand:
+        limits = hand.call(Hello()).limits
+    assert (limits.max_sessions, limits.max_tracees, limits.max_queue, limits.stall_seconds) == (5, 7, 300_000, 9)
+
+
 @needs_root
 @pytest.mark.parametrize(("uid", "name"), [(NOBODY, "nobody"), (54_321, "54321")])
 def test_a_user_is_named_where_he_has_a_name(uid, name):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 
+import pytest
+
+from utraced.configuration import BadConfiguration, parse
 from utraced.handlers import limits
 
 
@@ -17,4 +20,6 @@ def test_a_packet_fits_the_default_buffer_of_a_socket() -> None:
 
 
 def test_targets_wait_before_a_session_is_closed() -> None:
-    assert limits.MAX_PACKET < limits.MAX_QUEUE < limits.MAX_HELD
+    with pytest.raises(BadConfiguration):
+        parse(f"limits.queue_bytes = {limits.MAX_PACKET}")
+    assert limits.HELD_QUEUES > 1

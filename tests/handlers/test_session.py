@@ -116,13 +116,8 @@ def test_events_wait_for_a_reply_that_brings_an_id_and_so_do_replies_that_follow
         session.packets.clear()
 
 
-def slow(monkeypatch, room=10_000):
-    monkeypatch.setattr(module, "MAX_QUEUE", room)
-
-
-def test_observations_that_do_not_fit_are_dropped_and_counted_where_they_would_have_stood(monkeypatch):
-    slow(monkeypatch)
-    with target(make_calls(500)) as found, by_hand() as hand:
+def test_observations_that_do_not_fit_are_dropped_and_counted_where_they_would_have_stood():
+    with target(make_calls(500)) as found, by_hand(queue_bytes=10_000) as hand:
         number = hand.call(trace.Start(pid=found.pid, syscalls=("getppid",))).trace
         found.go()
         hand.until(lambda: found.said(b"done"))
@@ -138,9 +133,8 @@ def test_observations_that_do_not_fit_are_dropped_and_counted_where_they_would_h
         assert (hand.seen[-1].delivered, hand.seen[-1].lost) == (totals.delivered, totals.lost)
 
 
-def test_what_is_never_lost_is_told_though_it_does_not_fit(monkeypatch):
-    slow(monkeypatch, 0)
-    with target(make_calls(20)) as found, by_hand() as hand:
+def test_what_is_never_lost_is_told_though_it_does_not_fit():
+    with target(make_calls(20)) as found, by_hand(queue_bytes=0) as hand:
         hand.call(trace.Start(pid=found.pid, syscalls=("getppid",)))
         number = hand.call(engine.Attach(pid=found.pid, events=("death",))).engine
         found.go()

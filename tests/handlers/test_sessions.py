@@ -2,14 +2,15 @@ from __future__ import annotations
 
 import pytest
 
+from utraced.configuration import Limits
 from utraced.errors import LimitExceeded
 from utraced.handlers.sessions import Sessions
 from utraced.kernel.tracer import Tracer
 from utraced.model import Peer
 
 
-def sessions(**options: int) -> Sessions:
-    return Sessions(Tracer(lambda _: None), **options)
+def sessions(**limits: int) -> Sessions:
+    return Sessions(Tracer(lambda _: None), Limits(**limits))
 
 
 def peer(uid: int) -> Peer:
@@ -28,13 +29,13 @@ def test_each_knows_the_others() -> None:
     one, other = all_of_them.add(peer(1)), all_of_them.add(peer(2))
     assert one.fellows is other.fellows
     assert list(one.fellows.values()) == [one, other]
-    assert one.stall_seconds == 7
+    assert one.limits.stall_seconds == 7
     all_of_them.remove(one)
     assert list(other.fellows.values()) == [other]
 
 
 def test_each_user_has_a_number_of_them() -> None:
-    all_of_them = sessions(most=2)
+    all_of_them = sessions(sessions=2)
     first = all_of_them.add(peer(1))
     all_of_them.add(peer(1))
     with pytest.raises(LimitExceeded) as caught:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from tests.kernel.targets import PATIENCE
 from utraced.api import events
 from utraced.api.events import AnyEvent
+from utraced.configuration import Limits
 from utraced.handlers.all import HANDLERS
 from utraced.handlers.context import Context, WithDescriptors
 from utraced.handlers.session import Session
@@ -29,15 +30,16 @@ EMPTY_ROUNDS = 300
 class Hand:
     """A tracer, a session, and their events so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
         self.completed: list[Waiter] = []
-        self.tracer = Tracer(self.completed.append)
+        self.tracer = Tracer(self.completed.append, most=limits.tracees)
+        self.limits = limits
         self.session = self.another(1)
         self.seen: list[AnyEvent] = []
 
     def another(self, number: int) -> Session:
         """Return a further session of the same tracer."""
-        return Session(number, Peer(pid=os.getpid(), uid=os.getuid(), gid=os.getgid()), self.tracer)
+        return Session(number, Peer(pid=os.getpid(), uid=os.getuid(), gid=os.getgid()), self.tracer, self.limits)
 
     @property
     def core(self) -> Any:
@@ -147,9 +149,9 @@ def decoded(data: bytes) -> list[AnyEvent]:
 
 
 @contextmanager
-def by_hand() -> Iterator[Hand]:
-    """Give a tracer whose rounds the test runs; at the end it lets go of everything."""
-    hand = Hand()
+def by_hand(**limits: int) -> Iterator[Hand]:
+    """Give a tracer whose rounds the test runs, with these limits; at the end it lets go of everything."""
+    hand = Hand(Limits(**limits))
     try:
         yield hand
     finally:

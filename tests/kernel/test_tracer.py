@@ -9,7 +9,7 @@ from tests.kernel.by_hand import by_hand, finish
 from tests.kernel.targets import end_thread, make_calls, spin, target, threads_then
 from tests.live.machine import free, state, threads, tracer, until
 from utraced.api import engine, events, thread, trace
-from utraced.errors import NoSuchProcess, PermissionDenied
+from utraced.errors import LimitExceeded, NoSuchProcess, PermissionDenied
 from utraced.kernel import tracer as module
 from utraced.kernel.tracer import Tracer
 
@@ -44,6 +44,45 @@ def test_all_threads_are_attached_and_let_go():
         hand.call(engine.Detach(engine=number))
         hand.ended(found.pid)
         assert free(found.pid)
+
+
+def test_more_threads_than_may_be_traced_are_not_attached():
+    with target(threads_then(3)) as found, target() as other, by_hand(tracees=4) as hand:
+        found.go()
+        found.hear(b"started")
+        number = attach(hand, other)
+        with pytest.raises(LimitExceeded) as caught:
+            attach(hand, found)
+        assert caught.value.data == {"limit": "tracees", "value": 4}
+        assert free(found.pid)
+        attach(hand, other)  # it is traced already
+        assert len(hand.core.tracees) == 1
+        for engine_ in list(hand.session.engines):
+            hand.call(engine.Detach(engine=engine_))
+        hand.ended(other.pid)
+        assert number != attach(hand, found)
+        assert len(hand.core.tracees) == 4
+
+
+def test_a_child_beyond_those_that_may_be_traced_runs_on_untraced():
+    with target(fork_and_wait) as found, by_hand(tracees=1) as hand:
+        attach(hand, found, follow=True, events=())
+        found.go()
+        told = hand.wait_for(events.Clone)
+        assert (told.untraced, told.child_engine) == ("limit_exceeded", None)
+        hand.until(lambda: tracer(told.child_pid) == 0, "the child is let go")
+        assert list(hand.core.tracees) == [found.pid]
+        hand.until(lambda: found.said(b"done"), "its end")
+
+
+def fork_and_wait(side):
+    """Fork a child, and say so when it has ended."""
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    side.say(b"done")
+    side.wait()
 
 
 def test_a_process_attached_twice_is_one():
@@ -267,9 +306,8 @@ def test_a_child_whose_parent_is_killed_before_it_can_tell():
             hand.until(lambda pids=pids: not hand.core.tracees or tracer(pids[0]) == 0)
 
 
-def test_a_slow_reader_holds_back_what_cannot_be_dropped(monkeypatch):
-    monkeypatch.setattr("utraced.handlers.session.MAX_QUEUE", 20_000)
-    with target(make_calls(2000)) as found, by_hand() as hand:
+def test_a_slow_reader_holds_back_what_cannot_be_dropped():
+    with target(make_calls(2000)) as found, by_hand(queue_bytes=20_000) as hand:
         started = hand.call(trace.Start(pid=found.pid, syscalls=("getppid",), overflow="block"))
         found.go()
         hand.until(hand.session.congested, "congestion")
@@ -283,9 +321,8 @@ def test_a_slow_reader_holds_back_what_cannot_be_dropped(monkeypatch):
         assert hand.told(events.Lost) == []
 
 
-def test_a_held_back_target_that_is_killed_is_forgotten(monkeypatch):
-    monkeypatch.setattr("utraced.handlers.session.MAX_QUEUE", 20_000)
-    with target(make_calls(2000)) as found, by_hand() as hand:
+def test_a_held_back_target_that_is_killed_is_forgotten():
+    with target(make_calls(2000)) as found, by_hand(queue_bytes=20_000) as hand:
         hand.call(trace.Start(pid=found.pid, syscalls=("getppid",), overflow="block"))
         found.go()
         hand.until(hand.session.congested, "congestion")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.children import NOBODY, as_user, needs_root
-from utraced.configuration import BadConfiguration, Configuration
-from utraced.linux.configuration_file import LARGEST, read_configuration
+from utraced.configuration import BadConfiguration, Configuration, Limits
+from utraced.linux.configuration_file import LARGEST, limits_of, read_configuration
 
 
 def wrong(path: Path | str) -> str:
@@ -86,6 +86,18 @@ def test_other_things_than_files(tmp_path: Path) -> None:
     assert "no regular file" in wrong("/dev/zero")
     assert "Too many levels" in wrong(_loop(tmp_path))
     assert "no such file" in wrong("a\0b")
+
+
+@pytest.mark.parametrize(
+    ("users", "expected"),
+    [({}, 1), ({"root": 2}, 2), ({"0": 3}, 3), ({"root": 2, "0": 3}, 3), ({"no such user": 2}, 1)],
+)
+def test_the_limits_of_a_user(users: dict[str, int], expected: int) -> None:
+    configuration = Configuration(
+        limits=Limits(sessions=1), users={name: Limits(sessions=most) for name, most in users.items()}
+    )
+    assert limits_of(configuration, 0).sessions == expected
+    assert limits_of(configuration, 54_321).sessions == 1
 
 
 def _loop(folder: Path) -> Path:

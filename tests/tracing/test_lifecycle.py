@@ -107,6 +107,43 @@ def test_a_child_that_was_killed_into_its_exit_before_its_parent_told_is_let_go(
     assert play.core.tracees.keys() == {10}
 
 
+def test_where_as_much_is_traced_as_may_be_a_child_is_let_go_and_who_follows_is_told(play):
+    play.running(10, A={"follow": True, "events": {}}, B={"events": {}}, C={"events": {"clone": "report"}})
+    play.core.most = 1
+    assert play << forked(10, 20) == [
+        "A: clone 10 how=fork child_pid=20 child_tid=20 untraced=limit_exceeded",
+        "C: clone 10 how=fork child_pid=20 child_tid=20",
+        "restart 10 run",
+    ]
+    assert play << interrupted(20) == ["detach 20", "forget 20"]
+    play.core.most = 2
+    assert play << forked(10, 21) == [
+        "A: clone 10 how=fork child_pid=21 child_tid=21 child_engine=2",
+        "C: clone 10 how=fork child_pid=21 child_tid=21",
+        "restart 10 run",
+    ]
+
+
+def test_a_trace_is_told_of_a_child_that_it_cannot_follow(play):
+    play.seize(10)
+    trace = play.trace("T", 10, follow=True)
+    play << interrupted(10)
+    play.done()
+    play.core.most = 1
+    assert play << forked(10, 20) == [
+        "T: clone 10 how=fork child_pid=20 child_tid=20 untraced=limit_exceeded",
+        "restart 10 syscall",
+    ]
+    assert trace.processes == 1
+
+
+def test_threads_of_a_traced_process_are_traced_however_many(play):
+    play.running(10, A={"follow": True})
+    play.core.most = 1
+    assert play << cloned(10, 11) == ["A: clone 10 how=thread child_pid=10 child_tid=11", "restart 10 run"]
+    assert play << interrupted(11) == ["restart 11 run"]
+
+
 def test_a_new_thread_may_first_stop_with_its_group(play):
     play.running(10, A={"events": {"job_control": "report"}})
     assert play << group_stopped(11) == []

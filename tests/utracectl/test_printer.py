@@ -191,6 +191,14 @@ def test_a_new_process_counts_only_where_it_is_followed() -> None:
     assert shown(clone, WRITE, follow=True) == ["!Process 11 attached", '[pid    10] write(1, "x\\n", 2)          = 2']
 
 
+def test_a_process_that_should_be_followed_and_is_not_is_told() -> None:
+    clone = Clone(pid=10, tid=10, how="fork", child_pid=11, child_tid=11, untraced="limit_exceeded")
+    assert shown(clone, WRITE, follow=True) == [
+        "!Process 11 is not traced: the daemon traces as many threads as it may",
+        'write(1, "x\\n", 2)                      = 2',
+    ]
+
+
 def test_an_open_line_is_ended_before_a_notice() -> None:
     events = [
         entry(10, "clone"),

@@ -21,8 +21,9 @@ from tests.worker.daemon import Daemon, Peer, listening
 from tests.worker.embedded import embedded, request
 from utraced.api import events
 from utraced.api.methods import registry
+from utraced.configuration import Limits
 from utraced.handlers.context import HANDLERS
-from utraced.handlers.limits import MAX_HELD, MAX_QUEUE, MAX_REPLIES
+from utraced.handlers.limits import HELD_QUEUES, MAX_REPLIES
 from utraced.handlers.session import Session
 from utraced.kernel.tracer import Tracer
 from utraced.linux.credentials import peer
@@ -30,6 +31,8 @@ from utraced.worker import transport
 from utraced.worker.transport import Transport
 from utraced.worker.waits import EventWaits
 
+MAX_QUEUE = Limits().queue_bytes
+MAX_HELD = HELD_QUEUES * MAX_QUEUE
 HELLO = b'{"jsonrpc":"2.0","id":%d,"method":"daemon.hello"}'
 
 

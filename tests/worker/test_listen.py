@@ -19,6 +19,7 @@ import pytest
 from tests.children import NOBODY, as_user, fork, isolated, needs_root, own_program
 from tests.worker.daemon import Daemon, Peer, activated, address_of, listener, listening
 from utraced.api.methods import registry
+from utraced.configuration import Limits
 from utraced.handlers.limits import MAX_WAITING
 from utraced.handlers.sessions import Sessions
 from utraced.kernel.tracer import Tracer
@@ -66,6 +67,21 @@ def test_the_limits_of_sessions_are_told(daemon: Daemon) -> None:
     assert limits["stall_seconds"] == 30
     assert limits["max_waiting"] == MAX_WAITING
     assert limits["max_sessions"] >= 1000
+
+
+def test_the_limits_are_those_of_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "toml"
+    file.write_text(f"[limits]\nsessions = 1\ntracees = 1\n[limits.user.{os.geteuid()}]\nsessions = 2\n")
+    with (
+        listener("limited") as sock,
+        activated({"all": sock}, "--config", str(file)) as daemon,
+        daemon.connect() as one,
+        daemon.connect(),
+    ):
+        limits = one.call("daemon.hello")["limits"]
+        assert (limits["max_sessions"], limits["max_tracees"]) == (2, 1)
+        [answer] = answers(daemon.address, HELLO)
+    assert answer["error"]["data"]["limit"] == "sessions"
 
 
 @needs_root
@@ -203,7 +219,7 @@ def test_a_daemon_serves_its_own_user_and_not_root() -> None:
                 codecs.lookup("ascii")
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
                 own_program(NOBODY)
-                serve_listening([Inherited(os.dup(sock.fileno()), "user")], Notifier({}))
+                serve_listening([Inherited(os.dup(sock.fileno()), "user")], Notifier({}), Limits())
             finally:
                 os._exit(0)
         try:
@@ -273,7 +289,7 @@ def test_a_lack_is_logged_once_and_waited_out(
     reading, writing = socket.socketpair()
     writing.send(b"!")
     lacking = Lacking(reading, 5)
-    acceptor = Acceptor(Sessions(Tracer(lambda _: None)), registry(), cast(Any, None))
+    acceptor = Acceptor(Sessions(Tracer(lambda _: None), Limits()), registry(), cast(Any, None))
     with caplog.at_level(logging.ERROR), pytest.raises(KeyboardInterrupt):
         anyio.run(acceptor.run, lacking, cast(Any, None))
     reading.close()
@@ -294,7 +310,7 @@ def test_a_user_has_a_number_of_sessions() -> None:
             keep.append(sock)
 
         keep: list[socket.socket] = []
-        sessions = Sessions(Tracer(lambda _: None), most=2)
+        sessions = Sessions(Tracer(lambda _: None), Limits(sessions=2))
         with listener("most") as sock:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(

@@ -19,7 +19,8 @@ class Limits(Value, frozen=True):
     ``max_packet``: of a packet, either way; ``max_batch``: requests in a batch; ``max_fds``: descriptors in a packet;
     ``max_read``: memory in one reply; ``max_queue``: events that wait for the client before observations are lost, and
     threads wait; ``max_waiting``: requests at the same time that wait for their answer; ``max_sessions``: of one user;
-    ``stall_seconds``: after that time without reading what waits for it a client is disconnected.
+    ``max_tracees``: threads that are traced at the same time, of a new process all or none; ``stall_seconds``: after
+    that time without reading what waits for it a client is disconnected.
     """
 
     max_packet: int
@@ -29,6 +30,7 @@ class Limits(Value, frozen=True):
     max_queue: int
     max_waiting: int
     max_sessions: int
+    max_tracees: int
     stall_seconds: int | None
 
 

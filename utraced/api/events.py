@@ -44,13 +44,14 @@ class Clone(Event, kw_only=True, tag="clone"):
     """A thread made another thread or process.
 
     ``how``: which it is.  ``child_pid``, ``child_tid``: of the new thread.  ``child_engine``: the engine that follows
-    the new process.
+    the new process.  ``untraced``: why the new process runs on untraced though the engine or trace follows.
     """
 
     how: Literal["thread", "fork", "vfork"]
     child_pid: int
     child_tid: int
     child_engine: int | None = None
+    untraced: Literal["limit_exceeded"] | None = None
 
 
 class VforkDone(Event, kw_only=True, tag="vfork_done"):

@@ -44,6 +44,7 @@ _WELCOME = daemon.Welcome(
         max_queue=1_048_576,
         max_waiting=1000,
         max_sessions=1000,
+        max_tracees=16_384,
         stall_seconds=60,
     ),
     features={

@@ -11,7 +11,7 @@ from utraced.kernel.denied import yama_scope
 from utraced.version import VERSION
 
 from .context import Context, handles
-from .limits import MAX_BATCH, MAX_FDS, MAX_PACKET, MAX_QUEUE, MAX_READ, MAX_SESSIONS, MAX_WAITING
+from .limits import MAX_BATCH, MAX_FDS, MAX_PACKET, MAX_READ, MAX_WAITING
 
 
 @handles(api.Hello)
@@ -19,6 +19,7 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
     """Introduce the client and the daemon to each other."""
     session = context.session
     session.client = params.client
+    limits = session.limits
     return api.Welcome(
         server="utraced",
         version=VERSION,
@@ -35,10 +36,11 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
             max_batch=MAX_BATCH,
             max_fds=MAX_FDS,
             max_read=MAX_READ,
-            max_queue=MAX_QUEUE,
+            max_queue=limits.queue_bytes,
             max_waiting=MAX_WAITING,
-            max_sessions=MAX_SESSIONS,
-            stall_seconds=session.stall_seconds,
+            max_sessions=limits.sessions,
+            max_tracees=limits.tracees,
+            stall_seconds=limits.stall_seconds,
         ),
         features=_features(),
     )

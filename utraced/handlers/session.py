@@ -11,6 +11,7 @@ from msgspec import Struct
 from utraced.api import events
 from utraced.api import session as api
 from utraced.api.events import Event
+from utraced.configuration import Limits
 from utraced.errors import Gone, NoSuchObject
 from utraced.kernel.proc import comm_of
 from utraced.model import Empty, Peer, Status, text_of
@@ -22,7 +23,7 @@ from utraced.tracing.pressure import OBSERVATIONS
 from utraced.tracing.trace import Trace
 
 from .context import Context, handles
-from .limits import MAX_BATCH, MAX_HELD, MAX_PACKET, MAX_QUEUE, MAX_REPLIES
+from .limits import HELD_QUEUES, MAX_BATCH, MAX_PACKET, MAX_REPLIES
 from .page import fitting
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 PACKET_SIZE = 28_000
 """Bytes of events in a packet: seven such packets fit a socket's default buffer, of 128 KiB only two."""
+DEFAULTS = Limits()
 EVENT_SIZE = 280
 """About the bytes of an event without strings and memory."""
 SHOWN = 100
@@ -64,14 +66,14 @@ class Session:
     ``stirred``: where it notes that it has something to send; the worker's sessions share it.
     """
 
-    def __init__(self, session: int, peer: Peer, tracer: Tracer) -> None:
+    def __init__(self, session: int, peer: Peer, tracer: Tracer, limits: Limits = DEFAULTS) -> None:
         self.session = session
         self.peer = peer
         self.tracer = tracer
+        self.limits = limits
         self.encoding: Encoding = JSON
         self.client: str | None = None
         self.fellows: dict[int, Session] = {session: self}
-        self.stall_seconds: int | None = None
         self.engines: dict[int, Engine] = {}
         self.traces: dict[int, Trace] = {}
         self.ended: dict[int, Status | None] = {}
@@ -185,7 +187,7 @@ class Session:
 
     def congested(self) -> bool:
         """Tell whether the client reads too slowly for more to be queued."""
-        if self._queued + self._batch_size > MAX_QUEUE:
+        if self._queued + self._batch_size > self.limits.queue_bytes:
             self._behind = True
             return True
         return False
@@ -206,7 +208,7 @@ class Session:
     @property
     def excessive(self) -> bool:
         """Whether more waits for the client than may, as there was nothing that could be held back."""
-        return self._queued + self._batch_size > MAX_HELD
+        return self._queued + self._batch_size > HELD_QUEUES * self.limits.queue_bytes
 
     @property
     def deaf(self) -> bool:
@@ -275,7 +277,7 @@ class Session:
             self._replies -= len(packet.data)
             return
         self._queued -= len(packet.data)
-        if self._behind and self._queued + self._batch_size < MAX_QUEUE // 2:
+        if self._behind and self._queued + self._batch_size < self.limits.queue_bytes // 2:
             self._catch_up()
 
 

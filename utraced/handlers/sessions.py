@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from utraced.configuration import Limits
 from utraced.errors import LimitExceeded
 from utraced.model import Peer
 
-from .limits import MAX_SESSIONS
 from .session import Session
 
 if TYPE_CHECKING:
@@ -18,34 +18,32 @@ if TYPE_CHECKING:
 class Sessions:
     """The open sessions by number; numbers are not used again.
 
-    ``stirred`` are those that may have something to send.  ``stall_seconds`` is what their clients are told; None:
-    nobody is closed for reading slowly.
+    ``stirred`` are those that may have something to send.
     """
 
-    def __init__(self, tracer: Tracer, *, most: int = MAX_SESSIONS, stall_seconds: int | None = None) -> None:
+    def __init__(self, tracer: Tracer, limits: Limits) -> None:
         self.open: dict[int, Session] = {}
         self.stirred: set[Session] = set()
-        self.stall_seconds = stall_seconds
+        self.limits = limits
         self._tracer = tracer
-        self._most = most
         self._last = 0
         self._of_user: Counter[int] = Counter()
 
     def add(self, peer: Peer) -> Session:
         """Return a new session; raises LimitExceeded where its user has as many as one may have."""
-        if self._of_user[peer.uid] >= self._most:
+        most = self.limits.sessions
+        if self._of_user[peer.uid] >= most:
             raise LimitExceeded(
-                f"user {peer.uid} has {self._most} sessions",
+                f"user {peer.uid} has {most} sessions",
                 limit="sessions",
-                value=self._most,
+                value=most,
                 hint="Close connections that are no longer needed.",
             )
         self._of_user[peer.uid] += 1
         self._last += 1
-        session = self.open[self._last] = Session(self._last, peer, self._tracer)
+        session = self.open[self._last] = Session(self._last, peer, self._tracer, self.limits)
         session.fellows = self.open
         session.stirred = self.stirred
-        session.stall_seconds = self.stall_seconds
         return session
 
     def remove(self, session: Session) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from utraced.errors import NoSuchProcess
+from utraced.errors import LimitExceeded, NoSuchProcess
 from utraced.tracing import control, lifecycle
 from utraced.tracing.actions import (
     Complete,
@@ -20,7 +20,7 @@ from utraced.tracing.actions import (
     Tell,
     Wish,
 )
-from utraced.tracing.core import Core
+from utraced.tracing.core import PID_MAX_LIMIT, Core
 from utraced.tracing.engine import Owner
 from utraced.tracing.process import Process
 from utraced.tracing.waiting import Waiter
@@ -47,11 +47,11 @@ REQUESTS = {
 class Tracer:
     """All that this process traces; every method must be called from the thread that attaches (ptrace(2)).
 
-    ``completed`` is called with each waiter whose wait is over.
+    ``completed`` is called with each waiter whose wait is over.  ``most``: see ``Core``.
     """
 
-    def __init__(self, completed: Callable[[Waiter], None]) -> None:
-        self.core = Core(self._open)
+    def __init__(self, completed: Callable[[Waiter], None], *, most: int = PID_MAX_LIMIT) -> None:
+        self.core = Core(self._open, most=most)
         self._completed = completed
         self._memories: dict[int, TargetMemory] = {}
         self._reaped: list[tuple[int, int]] = []
@@ -134,8 +134,8 @@ class Tracer:
     def attach(self, pid: int) -> Process:
         """Return the process ``pid`` with all its threads attached, those born meanwhile too.
 
-        They run on until an engine wants something else.  Raises NoSuchProcess, and PermissionDenied, after which no
-        thread is left attached.
+        They run on until an engine wants something else.  Raises NoSuchProcess, and PermissionDenied and
+        LimitExceeded, after which no thread is left attached.
         """
         process = self.core.processes.get(pid)
         if process is not None and process.engines:
@@ -168,6 +168,7 @@ class Tracer:
         looks = LOOKS
         try:
             while new := [tid for tid in _threads(pid) if tid not in seen and tid not in process.tracees]:
+                self._check_room(pid, len(new))
                 for tid in new:
                     seen.add(tid)
                     if len(new) > 1 or process.tracees:
@@ -185,6 +186,17 @@ class Tracer:
             self._reaped += reaper.statuses
         if not process.tracees:
             raise NoSuchProcess(f"process {pid} has ended", pid=pid)
+
+    def _check_room(self, pid: int, new: int) -> None:
+        """Raise LimitExceeded where so many more threads may not be traced."""
+        traced, most = len(self.core.tracees), self.core.most
+        if traced + new > most:
+            raise LimitExceeded(
+                f"process {pid} has {new} threads, and of {most} that may be traced {traced} are",
+                limit="tracees",
+                value=most,
+                hint="Detach what is no longer needed; session.list shows who traces what.",
+            )
 
     def _execed_meanwhile(self, process: Process, reaper: Reaper) -> bool:
         """Tell whether a thread has exec'd that was not yet seized, or while it was; forget the threads that are gone.

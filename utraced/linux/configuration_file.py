@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import pwd
 import stat
 
-from utraced.configuration import PLACE, BadConfiguration, Configuration, parse
+from utraced.configuration import PLACE, BadConfiguration, Configuration, Limits, parse
 
 LARGEST = 262_144
 """Bytes."""
@@ -36,6 +37,17 @@ def read_configuration(path: str = PLACE) -> Configuration:
     finally:
         os.close(fd)
     return parse(text, place=path)
+
+
+def limits_of(configuration: Configuration, uid: int) -> Limits:
+    """Return the limits of a user; asks for his name only where the file says something of users."""
+    if not configuration.users:
+        return configuration.limits
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = None
+    return configuration.limits_of(uid, name)
 
 
 def _check(path: str, status: os.stat_result) -> None:

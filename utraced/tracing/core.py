@@ -46,6 +46,8 @@ from .trace import Trace
 from .waiting import Waiter
 
 SIGTRAP = 5
+PID_MAX_LIMIT = 4_194_304
+"""linux/include/linux/threads.h: there are no more threads than that."""
 STEP_CODES = frozenset({1, 2, 3})
 """TRAP_BRKPT (a step over a system call), TRAP_TRACE, TRAP_BRANCH; an int3 of the program's own is SI_KERNEL."""
 
@@ -53,12 +55,14 @@ STEP_CODES = frozenset({1, 2, 3})
 class Core:
     """All traced processes.
 
-    ``open_target`` gives the memory of a new process.  Actions gather in ``actions``; whoever calls takes them and
-    carries them out in order.
+    ``open_target`` gives the memory of a new process.  With ``most`` tracees no further process is followed into;
+    those that are traced are so with all threads, however many they make.  Actions gather in ``actions``; whoever
+    calls takes them and carries them out in order.
     """
 
-    def __init__(self, open_target: Callable[[int], Target]) -> None:
+    def __init__(self, open_target: Callable[[int], Target], *, most: int = PID_MAX_LIMIT) -> None:
         self.open_target = open_target
+        self.most = most
         self.processes: dict[int, Process] = {}
         self.tracees: dict[int, Tracee] = {}
         self.orphans = lifecycle.Orphans()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from utraced.api import events
@@ -95,6 +96,7 @@ def clone(core: Core, tracee: Tracee, stop: CloneStop) -> None:
         tell_clone(core, tracee, stop, {})
         return
     children: dict[Engine, Engine] = {}
+    refused = False
     if stop.is_thread:
         child = Tracee(stop.child, process)
         child.leaving = not process.engines
@@ -104,29 +106,35 @@ def clone(core: Core, tracee: Tracee, stop: CloneStop) -> None:
                 child.holders.append(engine)
                 child.announce[engine] = "requested"
     else:
-        child, children = follow(core, process, stop.child)
+        refused = len(core.tracees) >= core.most
+        child, children = follow(core, stop.child, [] if refused else process.engines)
     child.exits = tracee.exits  # a new thread inherits its parent's ptrace options
-    tell_clone(core, tracee, stop, children)
+    tell_clone(core, tracee, stop, children, refused=refused)
     adopt(core, child)
     if type(end) is Death:  # it was killed before it was told of
         death(core, end)
 
 
-def tell_clone(core: Core, tracee: Tracee, stop: CloneStop, children: dict[Engine, Engine]) -> None:
+def tell_clone(
+    core: Core, tracee: Tracee, stop: CloneStop, children: dict[Engine, Engine], *, refused: bool = False
+) -> None:
     """Tell the engines of a new thread or process, each with its own engine in the child.
 
-    An engine that follows is told of its child's engine whatever events it chose: it could not name it otherwise.
+    An engine that follows is told of its child's engine whatever events it chose: it could not name it otherwise.  And
+    it is told where there is none, as too much is traced already (``refused``).
     """
     for engine in tracee.process.engines:
         response = engine.response("clone", tracee.tid)
         child = children.get(engine)
-        if response is None and child is None and engine.trace is None:
+        missing = refused and engine.follow
+        if response is None and child is None and engine.trace is None and not missing:
             continue
         event = events.Clone(
             how=cast(Literal["thread", "fork", "vfork"], stop.how),
             child_pid=tracee.process.pid if stop.is_thread else stop.child,
             child_tid=stop.child,
             child_engine=child.id if child is not None and child.trace is None else None,
+            untraced="limit_exceeded" if missing else None,
             time_ns=stop.time_ns,
         )
         if engine.trace is not None:
@@ -135,11 +143,11 @@ def tell_clone(core: Core, tracee: Tracee, stop: CloneStop, children: dict[Engin
             core.tell(engine, tracee, event, hold=response == "hold")
 
 
-def follow(core: Core, parent: Process, pid: int) -> tuple[Tracee, dict[Engine, Engine]]:
-    """Make the process of a new child, with an engine for each of its parent's that follows."""
+def follow(core: Core, pid: int, engines: Iterable[Engine]) -> tuple[Tracee, dict[Engine, Engine]]:
+    """Make the process of a new child, with an engine for each of its parent's ``engines`` that follows."""
     process = Process(pid, core.open_target(pid))
     children: dict[Engine, Engine] = {}
-    for engine in parent.engines:
+    for engine in engines:
         if not engine.follow:
             continue
         child = engine.child(process)

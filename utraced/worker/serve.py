@@ -16,7 +16,7 @@ import anyio
 import anyio.abc
 
 from utraced.api.methods import registry
-from utraced.handlers.limits import STALL_SECONDS
+from utraced.configuration import Limits
 from utraced.handlers.session import Session
 from utraced.handlers.sessions import Sessions
 from utraced.kernel.signalfd import open_sigchld
@@ -45,18 +45,15 @@ LETTING_GO = 5.0
 class Worker:
     """A worker with its tracer, its pump and its sessions; ``ready`` tells whether the loop has something to do.
 
-    ``stall_seconds``: how long a client may leave unread what waits for it; None is for ever.  ``clock`` tells
-    nanoseconds.
+    ``limits`` are those of the user it traces for.  ``clock`` tells nanoseconds.
     """
 
-    def __init__(
-        self, ready: Callable[[], bool], *, stall_seconds: int | None = None, clock: Callable[[], int] = monotonic_ns
-    ) -> None:
+    def __init__(self, ready: Callable[[], bool], limits: Limits, *, clock: Callable[[], int] = monotonic_ns) -> None:
         self._clock = clock
         self._sigchld = open_sigchld()
         self._waits = EventWaits()
-        self.tracer = Tracer(self._completed)
-        self.sessions = Sessions(self.tracer, stall_seconds=stall_seconds)
+        self.tracer = Tracer(self._completed, most=limits.tracees)
+        self.sessions = Sessions(self.tracer, limits)
         self._pump = Pump(self.tracer, self._sigchld, self._flush, ready)
         self._registry = registry()
         self._transports: dict[Session, Transport] = {}
@@ -90,7 +87,7 @@ class Worker:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._pump.run)
             tasks.start_soon(self._tick)
-            if self.sessions.stall_seconds is not None:
+            if self.sessions.limits.stall_seconds is not None:
                 tasks.start_soon(self._watch_stalls)
             yield
             await self._let_go()
@@ -131,7 +128,7 @@ class Worker:
 
     def close_stalled(self) -> None:
         """Close the sessions whose clients have left unread for too long what waits for them."""
-        seconds = self.sessions.stall_seconds
+        seconds = self.sessions.limits.stall_seconds
         if seconds is not None:
             for transport in list(self._transports.values()):
                 transport.stalled(seconds)
@@ -221,24 +218,25 @@ def serve_embedded(fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sock = socket.socket(fileno=fd)
-    _run(lambda worker: worker.embedded(sock))
+    # Its one client may take its time: there is nobody else whom that could harm.
+    _run(lambda worker: worker.embedded(sock), Limits(stall_seconds=None))
 
 
-def serve_listening(listeners: Sequence[Listening], notifier: Notifier) -> None:
+def serve_listening(listeners: Sequence[Listening], notifier: Notifier, limits: Limits) -> None:
     """Serve whoever connects to ``listeners``, and close them at the end; ``notifier`` hears how it goes."""
     logging.basicConfig(format="utraced: %(message)s", level=logging.INFO)
     try:
-        _run(lambda worker: worker.listening(listeners, notifier), stall_seconds=STALL_SECONDS)
+        _run(lambda worker: worker.listening(listeners, notifier), limits)
     finally:
         for listener in listeners:
             listener.close()
 
 
-def _run(main: Callable[[Worker], Coroutine[Any, Any, None]], *, stall_seconds: int | None = None) -> None:
+def _run(main: Callable[[Worker], Coroutine[Any, Any, None]], limits: Limits) -> None:
     loop = Loop()
 
     async def work() -> None:
-        await main(Worker(loop.ready, stall_seconds=stall_seconds))
+        await main(Worker(loop.ready, limits))
 
     raise_open_files()
     # What is loaded now stays; events make no cycles, so the collector need not look at them every 700 objects.
