@@ -57,6 +57,18 @@ def value_of(packet: Packet) -> Any:
     return msgspec.msgpack.decode(packet.data) if packet.data[0] >= 0x80 else msgspec.json.decode(packet.data)
 
 
+def only_error(connection: Connection, packet: Packet, **flags: bool) -> tuple[Any, int, dict[str, Any]]:
+    """Receive a packet that must lead to one error; return its id, code and data."""
+    received = connection.receive(packet, **flags)
+    assert [*received.requests, *received.responses, *received.notifications, *received.cancelled] == []
+    (reply,) = received.replies
+    value = value_of(reply)
+    assert value["jsonrpc"] == "2.0"
+    assert value["error"]["message"]
+    assert value["error"]["data"]["hint"]
+    return value["id"], value["error"]["code"], value["error"]["data"]
+
+
 def call(method: Any, params: Any = None, **members: Any) -> dict[str, Any]:
     body = {"jsonrpc": "2.0", "method": method, **members}
     return body if params is None else {**body, "params": params}

@@ -14,30 +14,19 @@ from tests.rpc.table import (
     Echoed,
     Peek,
     call,
+    only_error,
     packet_of,
     registry,
     serving,
     value_of,
 )
-from utraced.errors import Cancelled, InternalError, InvalidParams, InvalidRequest, LimitExceeded, PermissionDenied
+from utraced.errors import Cancelled, InternalError, InvalidRequest, PermissionDenied
 from utraced.rpc.connection import Connection
 from utraced.rpc.encoding import JSON, MESSAGEPACK, Encoding
 from utraced.rpc.method import Method
 from utraced.rpc.packet import Packet
 
 both = pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda encoding: encoding.name)
-
-
-def only_error(connection: Connection, packet: Packet, **flags: bool) -> tuple[Any, int, dict[str, Any]]:
-    """Receive a packet that must lead to one error; return its id, code and data."""
-    received = connection.receive(packet, **flags)
-    assert [*received.requests, *received.responses, *received.notifications, *received.cancelled] == []
-    (reply,) = received.replies
-    value = value_of(reply)
-    assert value["jsonrpc"] == "2.0"
-    assert value["error"]["message"]
-    assert value["error"]["data"]["hint"]
-    return value["id"], value["error"]["code"], value["error"]["data"]
 
 
 @both
@@ -338,52 +327,6 @@ def test_results_may_gain_members_and_data_need_be_no_object() -> None:
 
 
 @both
-def test_packets_that_are_too_large(encoding: Encoding) -> None:
-    server = serving(max_packet=1000)
-    large = packet_of(encoding, call("test.echo", {"text": "x" * 1000}, id=1), (3,))
-    for packet, truncated in ((large, False), (Packet(large.data[:1000]), True)):
-        identity, code, data = only_error(server, packet, truncated=truncated)
-        assert (identity, code) == (None, -32009)
-        assert (data["limit"], data["value"]) == ("max_packet", 1000)
-    assert server.event_encoding is encoding
-
-
-@both
-def test_descriptors_that_were_cut_off(encoding: Encoding) -> None:
-    server = serving()
-    identity, code, data = only_error(server, packet_of(encoding, call("test.echo", id=1), (3,)), fds_truncated=True)
-    assert (identity, code, data["limit"], data["value"]) == (1, -32009, "max_fds", 16)
-    assert not server.receive(packet_of(encoding, call("test.echo")), fds_truncated=True).requests
-    client = Connection(registry(), encoding=encoding)
-    client.request(Echo())
-    reply = packet_of(encoding, {"jsonrpc": "2.0", "id": 1, "result": {"fd": 0}}, (3,))
-    (response,) = client.receive(reply, fds_truncated=True).responses
-    assert isinstance(response.error, LimitExceeded)
-
-
-@both
-def test_a_result_that_is_too_large_names_the_way_out(encoding: Encoding) -> None:
-    server = serving(max_packet=1000)
-    (request,) = server.receive(packet_of(encoding, call("test.echo", id="a"))).requests
-    (reply,) = server.result(request, Echoed(text="x" * 1000, fd=0), (5,))
-    assert reply.fds == ()
-    assert server.take_unsent() == [5]
-    value = value_of(reply)
-    assert value["id"] == "a"
-    assert value["error"]["code"] == -32009
-    assert value["error"]["data"]["limit"] == "max_packet"
-    assert "descriptor" in value["error"]["data"]["hint"]
-
-
-@both
-def test_an_id_too_long_for_its_own_error(encoding: Encoding) -> None:
-    server = serving(max_packet=1000)
-    received = server.receive(packet_of(encoding, call("x", id="i" * 900)))
-    assert len(received.replies[0].data) <= 1000
-    assert value_of(received.replies[0])["id"] is None
-
-
-@both
 def test_a_result_without_form_leaves_its_request_to_be_failed(encoding: Encoding) -> None:
     server = serving()
     (request,) = server.receive(packet_of(encoding, call("test.echo", id=1))).requests
@@ -395,18 +338,6 @@ def test_a_result_without_form_leaves_its_request_to_be_failed(encoding: Encodin
         "message": "bad \\udcff",
         "data": {"kind": "internal_error", "hint": "see"},
     }
-
-
-@both
-def test_requests_that_cannot_be_sent(encoding: Encoding) -> None:
-    client = Connection(registry(), encoding=encoding, max_packet=1000)
-    with pytest.raises(LimitExceeded, match="does not fit"):
-        client.request(Echo(text="x" * 1000))
-    with pytest.raises(LimitExceeded, match="16 file"):
-        client.request(Echo(), tuple(range(17)))
-    with pytest.raises(InvalidParams):
-        client.call_raw("test.echo", {"text": "\udcff"})
-    assert client.request(Echo())[0] == 1
 
 
 def test_closing_forgets() -> None:

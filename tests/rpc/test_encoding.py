@@ -182,6 +182,35 @@ plain = st.recursive(
 )
 
 
+def values_in(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + len(value) + sum(map(values_in, value.values()))
+    return 1 + sum(map(values_in, value)) if isinstance(value, list) else 1
+
+
+@both
+@given(value=plain, padding=st.text('x,:[{\\"', min_size=50))
+def test_values_are_counted_before_they_are_decoded(encoding: Encoding, value: Any, padding: str) -> None:
+    # The padding keeps the bytes more than the values: fewer bytes than ``most`` need no counting.
+    value = [padding, value]
+    data = encoding.encode(value)
+    count = values_in(value)
+    assert encoding.exceeds(data, count - 1) is (len(data) >= count)
+    assert not encoding.exceeds(data, count)
+
+
+@both
+@given(data=st.binary(), most=st.integers(0, 20))
+def test_any_bytes_are_counted_without_an_error(encoding: Encoding, data: bytes, most: int) -> None:
+    if encoding.exceeds(data, most):
+        assert len(data) > most
+
+
+@pytest.mark.parametrize("head", [b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xdc"])
+def test_a_count_of_what_is_not_there_is_malformed(head: bytes) -> None:
+    assert not MESSAGEPACK.exceeds(head + bytes(100), 50)
+
+
 @both
 @given(value=plain)
 def test_what_is_encoded_decodes(encoding: Encoding, value: Any) -> None:

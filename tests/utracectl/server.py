@@ -25,6 +25,7 @@ HELLO = {
     "limits": {
         "max_packet": 204800,
         "max_batch": 100,
+        "max_values": 5000,
         "max_fds": 16,
         "max_read": 1,
         "max_queue": 1,

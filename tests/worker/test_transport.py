@@ -50,6 +50,7 @@ def test_any_bytes_are_answered_and_the_connection_lives_on():
                 (msgspec.json.encode(request(1, "no.such")), -32601),
                 (msgspec.json.encode(request(1, "daemon.hello", extra=1)), -32602),
                 (b" " * 204_801, -32009),
+                (b"[" * 100_000, -32009),
             ]
         ):
             wire.send(packet)

@@ -16,15 +16,17 @@ PROTOCOL = 1
 class Limits(Value, frozen=True):
     """What one connection may ask for; sizes in bytes, null is unlimited.
 
-    ``max_packet``: of a packet, either way; ``max_batch``: requests in a batch; ``max_fds``: descriptors in a packet;
-    ``max_read``: memory in one reply; ``max_queue``: events that wait for the client before observations are lost, and
-    threads wait; ``max_waiting``: requests at the same time that wait for their answer; ``max_sessions``: of one user;
+    ``max_packet``: of a packet, either way; ``max_batch``: requests in a batch; ``max_values``: names, numbers, texts,
+    arrays and objects in a packet of the client's; ``max_fds``: descriptors in a packet; ``max_read``: memory in one
+    reply; ``max_queue``: events that wait for the client before observations are lost, and threads wait;
+    ``max_waiting``: requests at the same time that wait for their answer; ``max_sessions``: of one user;
     ``max_tracees``: threads that are traced at the same time, of a new process all or none; ``stall_seconds``: after
     that time without reading what waits for it a client is disconnected.
     """
 
     max_packet: int
     max_batch: int
+    max_values: int
     max_fds: int
     max_read: int
     max_queue: int

@@ -39,6 +39,7 @@ _WELCOME = daemon.Welcome(
     limits=daemon.Limits(
         max_packet=204_800,
         max_batch=100,
+        max_values=5000,
         max_fds=16,
         max_read=131_072,
         max_queue=1_048_576,

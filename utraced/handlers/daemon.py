@@ -11,7 +11,7 @@ from utraced.kernel.denied import yama_scope
 from utraced.version import VERSION
 
 from .context import Context, handles
-from .limits import MAX_BATCH, MAX_FDS, MAX_PACKET, MAX_READ, MAX_WAITING
+from .limits import MAX_BATCH, MAX_FDS, MAX_PACKET, MAX_READ, MAX_VALUES, MAX_WAITING
 
 
 @handles(api.Hello)
@@ -34,6 +34,7 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
         limits=api.Limits(
             max_packet=MAX_PACKET,
             max_batch=MAX_BATCH,
+            max_values=MAX_VALUES,
             max_fds=MAX_FDS,
             max_read=MAX_READ,
             max_queue=limits.queue_bytes,

@@ -5,6 +5,8 @@ from __future__ import annotations
 MAX_PACKET = 204_800
 """Bytes: a packet that a socket's default buffer carries."""
 MAX_BATCH = 100
+MAX_VALUES = 5000
+"""Values in a packet, names of members too: it is decoded in one go, in which nobody else is served."""
 MAX_FDS = 16
 MAX_READ = 131_072
 """Bytes of memory in one reply, so that base64 of them still fits a packet."""

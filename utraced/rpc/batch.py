@@ -72,18 +72,19 @@ class Batch:
         self._refuse_fds(replies, left)
         room = self.max_packet - SLACK
         size = sum(len(reply.body) + 1 for reply in replies)
-        error = too_large_error(self.max_packet)
+        error = error_body(self.encoding, too_large_error(self.max_packet))
         by_size = sorted(range(len(replies)), key=lambda position: len(replies[position].body))
         while by_size and size > room:
             position = by_size.pop()
             large = replies[position]
-            refusal = error_reply(self.encoding, large.raw_id, error)
-            if len(refusal.body) < len(large.body):
+            refusal = self.encoding.response(large.raw_id, "error", error)
+            if len(refusal) < len(large.body):
                 left += large.fds
-                replies[position] = refusal
-                size += len(refusal.body) - len(large.body)
+                replies[position] = Reply(large.raw_id, refusal)
+                size += len(refusal) - len(large.body)
         if size > room:
-            last = error_reply(self.encoding, self.encoding.null, error)
+            null = self.encoding.null
+            last = Reply(null, self.encoding.response(null, "error", error))
             while replies and size + len(last.body) > room:
                 dropped = replies.pop()
                 left += dropped.fds
@@ -122,14 +123,18 @@ def result_body(encoding: Encoding, raw_id: bytes, value: object) -> bytes:
 
 def error_reply(encoding: Encoding, raw_id: bytes, error: UtracedError) -> Reply:
     """Return the response of an error, which always succeeds."""
+    return Reply(raw_id, encoding.response(raw_id, "error", error_body(encoding, error)))
+
+
+def error_body(encoding: Encoding, error: UtracedError) -> bytes:
+    """Return an error as the member of a response."""
     members = {"code": error.code or InternalError.code, "message": error.message, "data": error.wire_data()}
     try:
-        body = encoding.encode(members)
+        return encoding.encode(members)
     except InternalError:
         # A path or an argument of a target got into the text as os.fsdecode gave it: say it without what is no UTF-8.
         data = {"kind": error.kind, "hint": _plain(error.hint)}
-        body = encoding.encode({**members, "message": _plain(error.message), "data": data})
-    return Reply(raw_id, encoding.response(raw_id, "error", body))
+        return encoding.encode({**members, "message": _plain(error.message), "data": data})
 
 
 def too_large_error(max_packet: int) -> LimitExceeded:

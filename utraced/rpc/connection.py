@@ -23,7 +23,16 @@ from utraced.errors import (
     MethodNotFound,
     UtracedError,
 )
-from utraced.rpc.batch import MAX_FDS, Batch, Reply, error_reply, fitting, result_body, too_many_fds_error
+from utraced.rpc.batch import (
+    MAX_FDS,
+    Batch,
+    Reply,
+    error_body,
+    error_reply,
+    fitting,
+    result_body,
+    too_many_fds_error,
+)
 from utraced.rpc.encoding import JSON, Encoding, encoding_of, shown
 from utraced.rpc.envelope import Message, read, read_error
 from utraced.rpc.message import Id, Notification, Received, Request, Response
@@ -33,6 +42,8 @@ from utraced.rpc.packet import Descriptors, Packet
 Result = TypeVar("Result")
 
 CANCEL = "$/cancelRequest"
+SECOND_LOOK = 10_000
+"""Bytes of parameters above which a misfit is not looked at again for duplicate members: that decodes all of them."""
 
 
 class Cancel(Method[None], frozen=True):
@@ -54,16 +65,24 @@ class Arrival(Struct, frozen=True):
 class Connection:
     """The state of one connection: the requests that wait at this end and at the other.
 
-    ``max_packet`` is in bytes.  ``encoding`` is that of our own requests; ``event_encoding`` that of the first packet
-    received, JSON before any.
+    ``max_packet`` is in bytes.  ``max_values`` is how many values a packet received may hold, names of members too,
+    None without end: it is decoded in one go, and its bytes say little of how long that takes.  ``encoding`` is that of
+    our own requests; ``event_encoding`` that of the first packet received, JSON before any.
     """
 
     def __init__(
-        self, registry: Registry, *, max_packet: int = 204_800, max_batch: int = 100, encoding: Encoding = JSON
+        self,
+        registry: Registry,
+        *,
+        max_packet: int = 204_800,
+        max_batch: int = 100,
+        max_values: int | None = None,
+        encoding: Encoding = JSON,
     ) -> None:
         self.registry = registry
         self.max_packet = max_packet
         self.max_batch = max_batch
+        self.max_values = max_values
         self.encoding = encoding
         self.event_encoding: Encoding = JSON
         self._first = True
@@ -87,6 +106,13 @@ class Connection:
                     limit="max_packet",
                     value=self.max_packet,
                     hint="Send less at a time, or pass a file descriptor for the data.",
+                )
+            if self.max_values is not None and encoding.exceeds(data, self.max_values):
+                raise LimitExceeded(
+                    f"the packet holds more than {self.max_values} values",
+                    limit="max_values",
+                    value=self.max_values,
+                    hint="Send less at a time: names, numbers, texts, arrays and objects are counted.",
                 )
             encoding.check(data)
             arrival = Arrival(encoding, received, fds_truncated)
@@ -197,18 +223,24 @@ class Connection:
 
     def _refuse_rest(self, encoding: Encoding, members: list[Raw], batch: Batch) -> None:
         """Answer the requests above ``max_batch``, as far as a packet holds the answers."""
-        error = LimitExceeded(
-            f"a batch holds {self.max_batch} members",
-            limit="max_batch",
-            value=self.max_batch,
-            hint="Send the others in packets of their own.",
+        error = error_body(
+            encoding,
+            LimitExceeded(
+                f"a batch holds {self.max_batch} members",
+                limit="max_batch",
+                value=self.max_batch,
+                hint="Send the others in packets of their own.",
+            ),
         )
         size = 0
         for member in members:
-            message = read(encoding, member)
-            if message.error or (message.id is UNSET and not message.fault):
-                continue
-            reply = error_reply(encoding, message.raw_id, error)
+            raw_id = encoding.null
+            if encoding.shape(bytes(member)) == "object":
+                message = read(encoding, member)
+                if message.error or (message.id is UNSET and not message.fault):
+                    continue
+                raw_id = message.raw_id
+            reply = Reply(raw_id, encoding.response(raw_id, "error", error))
             batch.add(reply)
             size += len(reply.body)
             if size > self.max_packet:  # the batch then ends its packet with one error for those that do not fit
@@ -270,17 +302,18 @@ class Connection:
 
     def _receive_response(self, arrival: Arrival, message: Message) -> None:
         encoding, number = arrival.encoding, message.id
-        error = read_error(encoding, message.error) if message.error else None
         ours: int | None = None
         kind = Any
         if isinstance(number, int | float) and number in self._asked:
             kind, ours = self._asked.pop(number), int(number)
-            error = error or message.fault or (too_many_fds_error() if arrival.fds_truncated else None)
-        elif error is None:
+        elif not message.error:
             self._refuse(arrival, message, InvalidRequest("a result that nobody asked for"))
             return
         elif number is not None:
             return
+        error = read_error(encoding, message.error) if message.error else None
+        if ours is not None:
+            error = error or message.fault or (too_many_fds_error() if arrival.fds_truncated else None)
         response = Response(
             id=ours,
             encoding=encoding,
@@ -298,17 +331,19 @@ class Connection:
         try:
             params: Method[Any] = encoding.decode(data, kind)
         except InvalidParams as error:
+            if error.data.get("path") == "$" and "member" in error.data:
+                raise self._explained(error, kind) from error
+            if len(data) > SECOND_LOOK:
+                raise
             try:
                 # Of duplicate members the last wins, while the decoder refused an earlier one.
                 params = encoding.decode(encoding.encode(encoding.decode(data)), kind)
             except UtracedError:
-                raise self._explained(error, kind) from error
+                raise error from None
         return params
 
     def _explained(self, error: InvalidParams, kind: type[Method[Any]]) -> InvalidParams:
         """Return the error with the names that would have been understood."""
-        if error.data.get("path") != "$" or "member" not in error.data:
-            return error
         names = ", ".join(kind.__struct_encode_fields__) or "none"
         return InvalidParams(error.message, hint=f"The parameters of {kind.method} are: {names}.", **error.data)
 

@@ -50,6 +50,13 @@ class Encoding(ABC):
         """
 
     @abstractmethod
+    def exceeds(self, data: bytes, most: int) -> bool:
+        """Tell whether there are more than ``most`` values in ``data``, names counted too, without decoding it.
+
+        What this says of malformed data does not matter: it is found by ``check`` or ``decode``.
+        """
+
+    @abstractmethod
     def shape(self, data: bytes) -> Shape:
         """Say what a value is, if it is one at all, by its beginning."""
 
@@ -115,14 +122,15 @@ class Json(Encoding):
     null = b"null"
     no_members = b"{}"
 
-    # Every backslash of valid JSON begins an escape, so that taking one escape after the other finds the pairs.
-    _escapes = re.compile(
-        rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<lone>\\u[dD][89a-fA-F])|\\.", re.DOTALL
-    )
+    _pair = re.compile(rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
+    _surrogate = re.compile(rb"\\u[dD][89a-fA-F]")
+    # A string without escapes, the beginning of an array or object, or a number or word.
+    _value = rb'[\s,:\]}]*+(?:"[^"]*+"|[\[{]|[^\s,:\[\]{}"]++)'
 
     def __init__(self) -> None:
         super().__init__()
         self._encode_json = msgspec.json.Encoder(enc_hook=encode_hook).encode
+        self._more: dict[int, re.Pattern[bytes]] = {}
 
     def _encode(self, value: Any) -> bytes:
         return self._encode_json(value)
@@ -137,10 +145,18 @@ class Json(Encoding):
                 data.decode()
             except UnicodeDecodeError as error:
                 raise ParseError(f"not UTF-8 at byte {error.start}") from error
-        if b"\\u" in data:
-            for escape in self._escapes.finditer(data):
-                if escape.lastgroup:
-                    raise ParseError(f"a lone surrogate at byte {escape.start()}")
+        # Of what is left of valid JSON without escaped backslashes every backslash begins an escape.
+        if b"\\u" in data and self._surrogate.search(self._pair.sub(b"", data.replace(rb"\\", b"  "))):
+            raise ParseError("a lone surrogate")
+
+    def exceeds(self, data: bytes, most: int) -> bool:
+        """Count what may begin a value, and only where that is too many what does: strings may hold it too."""
+        if len(data) <= most or sum(map(data.count, (b",", b":", b"[", b"{"))) < most:
+            return False
+        pattern = self._more.get(most)
+        if pattern is None:
+            pattern = self._more[most] = re.compile(rb"(?:%b){%d}+" % (self._value, most + 1))
+        return pattern.match(data.replace(rb"\\", b"  ").replace(rb"\"", b"  ")) is not None
 
     def shape(self, data: bytes) -> Shape:
         """Look at the first byte that is no white space."""
@@ -202,6 +218,34 @@ class MessagePack(Encoding):
             elif not math.isfinite(value):
                 raise ParseError("a number that is not finite")
 
+    def exceeds(self, data: bytes, most: int) -> bool:
+        """Go from one value to the next, for as many as may be."""
+        size = len(data)
+        if size <= most:
+            return False
+        at, awaited = 0, 1
+        for counted in range(most + 1):
+            if not awaited or awaited > size - at:  # the end, or malformed
+                return False
+            if counted + awaited > most:
+                return True
+            first = data[at]
+            width, values = _COUNTED.get(first, (0, 0))
+            at += 1
+            awaited -= 1
+            if width:
+                count = int.from_bytes(data[at : at + width], "big")
+                at += width
+                awaited += values * count
+                at += 0 if values else count
+            elif first >= 0xC0:
+                at += _SIZES.get(first, 0)
+            elif first >= 0xA0:
+                at += first & 0x1F
+            elif first >= 0x80:
+                awaited += first & 0x0F if first >= 0x90 else 2 * (first & 0x0F)
+        return True
+
     def shape(self, data: bytes) -> Shape:
         """Look at the type of the first byte."""
         first = data[0]
@@ -231,8 +275,25 @@ class MessagePack(Encoding):
 
     def response(self, raw_id: bytes, member: str, value: bytes) -> bytes:
         """Return the response of one member."""
-        return self.members(("jsonrpc", b"\xa32.0"), ("id", raw_id), (member, value))
+        return b"\x83\xa7jsonrpc\xa32.0\xa2id%b%c%b%b" % (raw_id, 0xA0 | len(member), member.encode(), value)
 
+
+_COUNTED = {
+    0xC4: (1, 0),
+    0xC5: (2, 0),
+    0xC6: (4, 0),
+    0xD9: (1, 0),
+    0xDA: (2, 0),
+    0xDB: (4, 0),
+    0xDC: (2, 1),
+    0xDD: (4, 1),
+    0xDE: (2, 2),
+    0xDF: (4, 2),
+}
+"""By first byte in MessagePack: bytes of the count that follows, and of how many values it counts the groups; none: it
+counts bytes."""
+_SIZES = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8, 0xCA: 4, 0xCB: 8}
+"""Bytes that follow the first of a number; extension types are refused where they are decoded."""
 
 JSON = Json()
 MESSAGEPACK = MessagePack()

@@ -11,8 +11,6 @@ from utraced.errors import InvalidParams, InvalidRequest, UtracedError, from_wir
 from utraced.rpc.encoding import Encoding
 from utraced.rpc.message import Id
 
-ID_TYPES = frozenset({str, int, float, type(None)})
-
 
 class Envelope(Struct, frozen=True):
     """Any message as it is on the wire; what is absent is None or empty."""
@@ -84,12 +82,12 @@ def _identity(encoding: Encoding, raw_id: bytes) -> tuple[Id | UnsetType, bytes,
     if not raw_id:
         return UNSET, encoding.null, None
     try:
-        identity = encoding.decode(raw_id)
+        identity: Id = encoding.decode(raw_id, Id)
+    except InvalidParams:
+        return UNSET, encoding.null, InvalidRequest('"id" is neither string, number nor null')
     except UtracedError:
         # A number beyond what Python converts: 1e400, or of more than 4,300 digits.
         return UNSET, encoding.null, InvalidRequest('"id" is a number out of range')
-    if type(identity) not in ID_TYPES:
-        return UNSET, encoding.null, InvalidRequest('"id" is neither string, number nor null')
     return identity, raw_id, None
 
 

@@ -8,7 +8,7 @@ import socket
 import anyio
 
 from utraced.errors import UtracedError
-from utraced.handlers.limits import MAX_BATCH, MAX_PACKET
+from utraced.handlers.limits import MAX_BATCH, MAX_PACKET, MAX_VALUES
 from utraced.linux import sockets
 from utraced.linux.closing import close_aside
 from utraced.rpc.connection import Connection
@@ -35,7 +35,7 @@ async def refuse(sock: socket.socket, registry: Registry, error: UtracedError) -
 
 def answers(packet: Packet, registry: Registry, error: UtracedError, *, truncated: bool) -> list[Packet]:
     """Return the packets that answer ``packet``."""
-    connection = Connection(registry, max_packet=MAX_PACKET, max_batch=MAX_BATCH)
+    connection = Connection(registry, max_packet=MAX_PACKET, max_batch=MAX_BATCH, max_values=MAX_VALUES)
     message = connection.receive(packet, truncated=truncated)
     found = message.replies
     for request in message.requests:

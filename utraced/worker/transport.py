@@ -20,7 +20,7 @@ from utraced.errors import Cancelled, InternalError, LimitExceeded, MethodNotFou
 from utraced.handlers import aside
 from utraced.handlers.all import HANDLERS
 from utraced.handlers.context import Context, Waits, WithDescriptors
-from utraced.handlers.limits import MAX_BATCH, MAX_PACKET, MAX_WAITING
+from utraced.handlers.limits import MAX_BATCH, MAX_PACKET, MAX_VALUES, MAX_WAITING
 from utraced.handlers.session import Reason, Session
 from utraced.linux import sockets
 from utraced.linux.closing import Closer, close_aside
@@ -63,7 +63,7 @@ class Transport:
         self._sock = sock
         self.session = session
         self._waits = waits
-        self._connection = Connection(registry, max_packet=MAX_PACKET, max_batch=MAX_BATCH)
+        self._connection = Connection(registry, max_packet=MAX_PACKET, max_batch=MAX_BATCH, max_values=MAX_VALUES)
         self._waiting: dict[Request, anyio.CancelScope] = {}
         self._created: dict[Batch, int] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
