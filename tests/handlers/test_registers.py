@@ -3,7 +3,8 @@ import pytest
 from tests.kernel.by_hand import by_hand
 from tests.kernel.targets import target
 from utraced.api import engine, registers, thread
-from utraced.errors import Gone, NoSuchObject, NoSuchProcess, NotHeld
+from utraced.errors import Contended, Gone, InvalidParams, NoSuchObject, NoSuchProcess, NotHeld
+from utraced.model import Empty, Hex, Holder
 
 
 def test_the_sets_that_are_asked_for_of_a_held_thread():
@@ -35,3 +36,38 @@ def test_only_who_holds_the_thread_may_read():
         hand.call(engine.Detach(engine=first))
         with pytest.raises(Gone):
             hand.call(registers.Read(engine=first, tid=found.pid))
+
+
+def test_what_is_written_is_read_by_others_who_hold_it():
+    with target() as found, by_hand() as hand:
+        first = hand.call(engine.Attach(pid=found.pid, hold=True)).engine
+        second = hand.call(engine.Attach(pid=found.pid)).engine
+        before = hand.call(registers.Read(engine=first, tid=found.pid, set=("general", "fp")))
+        wanted = {"general": {"r15": Hex(0x1234)}, "fp": {"cwd": Hex(0x27F)}, "debug": {"dr0": Hex(0x1000)}}
+        assert hand.call(registers.Write(engine=first, tid=found.pid, **wanted)) == Empty()
+        hand.call(thread.Stop(engine=second))
+        now = hand.call(registers.Read(engine=second, tid=found.pid, set=("general", "fp", "debug")))
+        assert now.general == before.general | wanted["general"]
+        assert now.fp == before.fp | wanted["fp"]
+        assert now.debug["dr0"] == 0x1000
+
+
+def test_only_who_alone_holds_the_thread_may_write():
+    with target() as found, by_hand() as hand:
+        first = hand.call(engine.Attach(pid=found.pid)).engine
+        other = hand.another(2)
+        wanted = {"tid": found.pid, "general": {"r15": Hex(0x1234)}}
+        with pytest.raises(NotHeld):
+            hand.call(registers.Write(engine=first, **wanted))
+        hand.call(thread.Stop(engine=first))
+        second = hand.call(engine.Attach(pid=found.pid, hold=True), session=other).engine
+        with pytest.raises(Contended) as caught:
+            hand.call(registers.Write(engine=first, **wanted))
+        assert caught.value.data["holder"] == Holder(session=2)
+        hand.call(engine.Detach(engine=second), session=other)
+        hand.call(registers.Write(engine=first, **wanted))
+        with pytest.raises(NoSuchProcess):
+            hand.call(registers.Write(engine=first, tid=1, general={}))
+        with pytest.raises(InvalidParams) as refused:
+            hand.call(registers.Write(engine=first, tid=found.pid, fp={}, xstate=b"x"))
+        assert refused.value.data["member"] == "fp"

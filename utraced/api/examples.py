@@ -183,6 +183,11 @@ EXAMPLES: tuple[Example, ...] = (
         ),
     ),
     example(
+        "Return from the function at once, with -1",
+        registers.Write(engine=1, tid=_PID, general={"rip": Hex(0x7F3A_5E11_4B02), "rax": Hex(0xFFFF_FFFF_FFFF_FFFF)}),
+        Empty(),
+    ),
+    example(
         "One family, here without its methods",
         rpc.Discover(family="memory"),
         {"openrpc": "1.3.2", "info": {"title": "utraced", "version": "1.0.0"}, "methods": []},

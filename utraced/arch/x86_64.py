@@ -9,3 +9,8 @@ XSTATE_SIZE = 16_384
 _DEBUG = 848
 """offsetof(struct user, u_debugreg), <sys/user.h>."""
 DEBUG_OFFSETS = {f"dr{number}": _DEBUG + 8 * number for number in (0, 1, 2, 3, 6, 7)}
+
+USER32_CS = 0x23
+"""The code segment of 32-bit mode, linux/arch/x86/include/asm/segment.h."""
+TRAP_FLAG = 0x100
+"""TF of eflags: a trap after each instruction."""

@@ -27,6 +27,9 @@ PTRACE_INTERRUPT = 0x4207
 PTRACE_LISTEN = 0x4208
 PTRACE_GET_SYSCALL_INFO = 0x420E
 PTRACE_PEEKUSER = 3
+PTRACE_POKEUSER = 6
+PTRACE_SETFPREGS = 15
+PTRACE_SETREGSET = 0x4205
 
 O_TRACESYSGOOD = 0x01
 O_TRACEFORK = 0x02
@@ -159,6 +162,16 @@ def register_set(tid: int, note: int, size: int) -> bytes:
     vector = _Iovec(ctypes.addressof(buffer), size)
     call(PTRACE_GETREGSET, tid, note, ctypes.addressof(vector))
     return buffer.raw[: vector.length]
+
+
+def set_register_set(tid: int, note: int, data: bytes) -> None:
+    """Write a register set by its ELF note type (PTRACE_SETREGSET).
+
+    Raises OSError: ESRCH where the thread is dying, EINVAL or EFAULT where the kernel does not take ``data``.
+    """
+    buffer = ctypes.create_string_buffer(data, len(data))
+    vector = _Iovec(ctypes.addressof(buffer), len(data))
+    call(PTRACE_SETREGSET, tid, note, ctypes.addressof(vector))
 
 
 def peek_user(tid: int, offset: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
+from functools import cache
 
 from utraced.arch.x86_64 import DEBUG_OFFSETS, NT_X86_XSTATE, XSTATE_SIZE
 from utraced.errors import NoSuchProcess, Unsupported
@@ -11,6 +12,7 @@ from utraced.model import Hex
 
 from . import ptrace
 
+FLOATING_POINT_SIZE = 512
 _WORDS = struct.Struct("<27Q")
 
 
@@ -21,7 +23,7 @@ def general(tid: int) -> dict[str, Hex]:
 
     registers = user_regs_struct()
     if not ptrace.attempt(ptrace.PTRACE_GETREGS, tid, 0, ctypes.addressof(registers)):
-        raise _dying(tid)
+        raise dying(tid)
     # Unpacked at once, all being words: a debugger asks for these at every stop, and field by field takes 10 µs.
     names = (field[0] for field in registers._fields_)
     return dict(zip(names, map(Hex, _WORDS.unpack(registers)), strict=True))
@@ -29,9 +31,33 @@ def general(tid: int) -> dict[str, Hex]:
 
 def floating_point(tid: int) -> dict[str, Hex]:
     """Return user_fpregs_struct by member name, arrays as ``st_space[0]`` (32-bit words); raises NoSuchProcess."""
+    raw = floating_point_area(tid)
+    places = floating_point_places()
+    return {name: Hex(int.from_bytes(raw[at : at + size], "little")) for name, (at, size) in places.items()}
+
+
+def floating_point_area(tid: int) -> bytes:
+    """Return the raw user_fpregs_struct; raises NoSuchProcess."""
+    area = ctypes.create_string_buffer(FLOATING_POINT_SIZE)
+    if not ptrace.attempt(ptrace.PTRACE_GETFPREGS, tid, 0, ctypes.addressof(area)):
+        raise dying(tid)
+    return area.raw
+
+
+@cache
+def floating_point_places() -> dict[str, tuple[int, int]]:
+    """Return offset and size of each member of user_fpregs_struct."""
     from ptrace.binding.linux_struct import user_fpregs_struct
 
-    return _structure(tid, ptrace.PTRACE_GETFPREGS, user_fpregs_struct())
+    places: dict[str, tuple[int, int]] = {}
+    for name, kind in user_fpregs_struct._fields_:
+        at = getattr(user_fpregs_struct, name).offset
+        if issubclass(kind, ctypes.Array):
+            size = ctypes.sizeof(kind._type_)
+            places |= {f"{name}[{index}]": (at + size * index, size) for index in range(kind._length_)}
+        else:
+            places[name] = (at, ctypes.sizeof(kind))
+    return places
 
 
 def extended(tid: int) -> bytes:
@@ -39,7 +65,7 @@ def extended(tid: int) -> bytes:
     try:
         return ptrace.register_set(tid, NT_X86_XSTATE, XSTATE_SIZE)
     except ProcessLookupError:
-        raise _dying(tid) from None
+        raise dying(tid) from None
     except OSError as error:
         raise Unsupported(f"no xstate here: {error.strerror}", feature="registers.xstate") from error
 
@@ -49,21 +75,9 @@ def debug(tid: int) -> dict[str, Hex]:
     try:
         return {name: Hex(ptrace.peek_user(tid, offset)) for name, offset in DEBUG_OFFSETS.items()}
     except ProcessLookupError:
-        raise _dying(tid) from None
+        raise dying(tid) from None
 
 
-def _structure(tid: int, request: int, structure: ctypes.Structure) -> dict[str, Hex]:
-    if not ptrace.attempt(request, tid, 0, ctypes.addressof(structure)):
-        raise _dying(tid)
-    values: dict[str, Hex] = {}
-    for field in structure._fields_:
-        name, value = field[0], getattr(structure, field[0])
-        if isinstance(value, int):
-            values[name] = Hex(value)
-        else:
-            values |= {f"{name}[{index}]": Hex(word & 0xFFFF_FFFF) for index, word in enumerate(value)}
-    return values
-
-
-def _dying(tid: int) -> NoSuchProcess:
+def dying(tid: int) -> NoSuchProcess:
+    """Return the error for a thread that is being killed while we hold it."""
     return NoSuchProcess(f"thread {tid} is dying", tid=tid)
