@@ -7,7 +7,7 @@ from tests.children import child, ended, needs_root, own_program, set_name, zomb
 from utraced.errors import NoSuchProcess
 from utraced.kernel.proc import STATES, Process, comm_of, parse_stat, parse_status, split_strings
 
-HOSTILE = [b"a b", b") S 1 1 (", b"((((", b"new\nline", b"\xff\xfe", b"back\\slash", b"", b"x" * 15, b"Uid:\t0\t0"]
+HOSTILE = [b"a b", b") S 1 1 (", b"((((", b"new\nline", b"\xff\xfe", b"back\\slash", b"", b"Uid:\t0\t0", b"a\rVmX:"]
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -207,8 +207,9 @@ def parse_stat(data: bytes) -> Stat:
 
 
 def parse_status(data: bytes) -> Status:
-    """Parse /proc/PID/status (proc_pid_status(5)); the kernel escapes line feeds in the name."""
-    lines = dict(line.split(b":", 1) for line in data.splitlines() if b":" in line)
+    """Parse /proc/PID/status (proc_pid_status(5)); the kernel escapes line feeds in the name, not carriage returns."""
+    # Not splitlines, for which a carriage return ends a line too.
+    lines = dict(line.split(b":", 1) for line in data.split(b"\n") if b":" in line)
     memory = {
         name.decode("ascii", "replace"): int(value.split()[0]) * 1024
         for name, value in lines.items()
