@@ -16,8 +16,9 @@ from utraced.handlers.page import PAGE_SIZE, fitting
 from utraced.handlers.target import Target, resolve
 from utraced.kernel.denied import explained, why_denied
 from utraced.kernel.maps import read_maps
-from utraced.kernel.proc import Ids, Process, comm_of
+from utraced.kernel.proc import Process, comm_of
 from utraced.kernel.process_list import Listed, pids, subtree, traceable
+from utraced.linux.confinement import Ids
 from utraced.linux.memfd import sealed
 from utraced.model import Hex, exact_bytes, text_of
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from utraced.errors import NoSuchProcess, PermissionDenied, UtracedError
-from utraced.kernel.proc import Ids, Process, Stat, Status, comm_of
+from utraced.kernel.proc import Process, Stat, Status, comm_of
+from utraced.linux.confinement import Ids
 from utraced.linux.errno_errors import refused
 from utraced.model import text_of
 

@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 
 from utraced.api.process import State
 from utraced.errors import NoSuchProcess
+from utraced.linux.confinement import Ids
 from utraced.linux.errno_errors import error_of
 
 STATES: dict[str, State] = {
@@ -48,15 +49,6 @@ class Stat(NamedTuple):
     kernel_thread: bool
     threads: int
     start_time: int
-
-
-class Ids(NamedTuple):
-    """The four user or group ids of a process (credentials(7))."""
-
-    real: int
-    effective: int
-    saved: int
-    file_system: int
 
 
 class Status(NamedTuple):
