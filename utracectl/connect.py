@@ -11,10 +11,10 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from utracectl.messages import Failure
+from utraced.linux.starting import command, start
 
 SYSTEM_SOCKET = "/run/utraced/utraced.sock"
 USER_SOCKET = "utraced/utraced.sock"
@@ -68,25 +68,15 @@ def start_worker(environment: Mapping[str, str] | None = None) -> Link:
     It is in a session of its own, so that Ctrl-C at our terminal does not end it, and shares our stderr.  Raises
     ``NotConnected``.
     """
-    environment = os.environ if environment is None else environment
-    if not sys.executable:
-        raise NotConnected("cannot start a worker: this Python does not know its own program (sys.executable)")
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        theirs.set_inheritable(True)
-        # -P: a utraced.py in the current directory is not ours (python(1)).
-        arguments = [sys.executable, "-P", "-m", "utraced", "--connected", str(theirs.fileno())]
         try:
-            pid = os.posix_spawn(
-                sys.executable,
-                arguments,
-                _worker_environment(environment),
-                file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
-                setsid=True,
-            )
-        except OSError as error:
+            words = command("--connected", str(theirs.fileno()))
+            pid = start(words, theirs.fileno(), os.environ if environment is None else environment, session=True)
+        except (OSError, ValueError) as error:
             ours.close()
-            raise NotConnected(f"cannot start a worker: {sys.executable}: {error.strerror}") from error
+            why = f"{sys.executable}: {error.strerror}" if isinstance(error, OSError) else error
+            raise NotConnected(f"cannot start a worker: {why}") from error
     return Link(ours, pid)
 
 
@@ -111,13 +101,3 @@ def _open(path: str) -> socket.socket:
             f"no utraced answers at {path} ({why}): start it, or unset UTRACED_SOCKET to do without"
         ) from error
     return sock
-
-
-def _worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which the worker finds the package that we are from."""
-    changed = dict(environment)
-    root = Path(__file__).resolve().parent.parent
-    if root.name not in {"site-packages", "dist-packages"}:
-        # We run from a source tree: after what the user has there, so that nothing of his changes its meaning.
-        changed["PYTHONPATH"] = os.pathsep.join(filter(None, [environment.get("PYTHONPATH"), str(root)]))
-    return changed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -19,9 +20,44 @@ USAGE = 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run utraced; return its exit status."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.version:
+        print(f"utraced {VERSION}")
+        return 0
+    if (reason := unsupported_machine()) is not None:
+        return _failed(reason)
+    if options.connected is not None:
+        from utraced.worker.serve import serve_embedded
+
+        serve_embedded(options.connected)
+        return 0
+    if options.template is not None:
+        from utraced.worker.template import serve_orders
+
+        serve_orders(options.template)
+        return 0
+    try:
+        inherited = [Inherited(fd, name) for fd, name in passed(os.environ)]
+        if options.user is not None or options.system:
+            from utraced.broker.serve import serve_as, serve_system
+
+            notifier = Notifier(os.environ)
+            logging.basicConfig(format="utraced: %(message)s", level=logging.INFO)
+            if options.system:
+                serve_system(inherited, options.socket, notifier, read_configuration(options.config))
+            else:
+                serve_as(options.user, inherited, notifier)
+            return 0
+        return _listen(inherited, options.socket, options.config, parser)
+    except (BadConfiguration, CannotListen, ValueError) as error:
+        return _failed(str(error))
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="utraced",
-        description="The tracing daemon: traces processes for the programs of one user that connect to its socket. "
+        description="The tracing daemon: traces processes for the programs that connect to its socket. "
         "Without a daemon utracectl starts a private one by itself.",
         epilog="Under a service manager it listens at the sockets passed on (LISTEN_FDS) as well, and tells it how it "
         "is (NOTIFY_SOCKET). SIGTERM or Ctrl-C ends it: everything it traced runs on.",
@@ -30,31 +66,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--config", metavar="FILE", default=PLACE, help=f"a listening daemon's limits; {PLACE} unless given"
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    serving = parser.add_mutually_exclusive_group()
-    serving.add_argument(
-        "--socket", metavar="PATH", help="listen at PATH, of mode 0600, for clients of this user and group"
+    parser.add_argument(
+        "--socket",
+        metavar="PATH",
+        help="listen at PATH: for clients of this user and group, or with --system for all",
     )
-    serving.add_argument(
-        "--connected", type=int, metavar="FD", help="serve only the connected SOCK_SEQPACKET socket FD"
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument(
+        "--system", action="store_true", help="as root: serve all users, each by a worker that runs as that user"
     )
-    options = parser.parse_args(argv)
-    if options.version:
-        print(f"utraced {VERSION}")
-        return 0
-    if (reason := unsupported_machine()) is not None:
-        print(f"utraced: {reason}", file=sys.stderr)
-        return 1
-    if options.connected is not None:
-        from utraced.worker.serve import serve_embedded
+    kinds.add_argument(
+        "--as",
+        metavar="USER",
+        dest="user",
+        help="as root: have those who connect at the sockets passed on trace as USER, by the daemon with --system",
+    )
+    kinds.add_argument("--connected", type=int, metavar="FD", help="serve only the connected SOCK_SEQPACKET socket FD")
+    kinds.add_argument("--template", type=int, metavar="FD", help=argparse.SUPPRESS)
+    return parser
 
-        serve_embedded(options.connected)
-        return 0
-    try:
-        limits = limits_of(read_configuration(options.config), os.geteuid())
-        listeners = _listeners(options.socket)
-    except (BadConfiguration, CannotListen, ValueError) as error:
-        print(f"utraced: {error}", file=sys.stderr)
-        return 1
+
+def _listen(inherited: list[Inherited], path: str | None, config: str, parser: argparse.ArgumentParser) -> int:
+    """Be a daemon of one user's; raises BadConfiguration, CannotListen."""
+    limits = limits_of(read_configuration(config), os.geteuid())
+    listeners: list[Listener | Inherited] = [*inherited, *([] if path is None else [Listener(path)])]
     if not listeners:
         parser.print_usage(sys.stderr)
         print("utraced: give --socket PATH to listen at, or run utracectl, which needs no daemon", file=sys.stderr)
@@ -65,12 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _listeners(path: str | None) -> list[Listener | Inherited]:
-    """Return the sockets to listen at: those passed on to us, and one at ``path``; raises CannotListen, ValueError."""
-    listeners: list[Listener | Inherited] = [Inherited(fd, name) for fd, name in passed(os.environ)]
-    if path is not None:
-        listeners.append(Listener(path))
-    return listeners
+def _failed(why: str) -> int:
+    print(f"utraced: {why}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -87,6 +87,9 @@ class Status(Value, frozen=True):
     core_dumped: bool | None = None
 
 
+SessionAccess = Literal["full", "observe"]
+"""What a session may do: everything, or only look."""
+
 ThreadState = Literal["running", "held", "stopped", "pending"]
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.children import NOBODY, as_user, needs_root
-from utraced.configuration import BadConfiguration, Configuration, Limits
-from utraced.linux.configuration_file import LARGEST, limits_of, read_configuration
+from utraced.configuration import BadConfiguration, Configuration, Limits, parse
+from utraced.linux.configuration_file import LARGEST, by_number, limits_of, read_configuration
 
 
 def wrong(path: Path | str) -> str:
@@ -109,3 +109,16 @@ def _loop(folder: Path) -> Path:
 def test_it_is_not_endless(file: Path) -> None:
     file.write_bytes(b"#" * (LARGEST + 1))
     assert str(LARGEST) in wrong(file)
+
+
+def test_names_become_numbers() -> None:
+    configuration = parse("[limits.user.root]\nsessions = 7\n[limits.user.1234]\nsessions = 8\n")
+    numbered = by_number(configuration)
+    assert {name: limits.sessions for name, limits in numbered.users.items()} == {"0": 7, "1234": 8}
+    both = parse("[limits.user.root]\nsessions = 7\n[limits.user.0]\nsessions = 8\n")
+    assert by_number(both).limits_of(0, None).sessions == 8
+
+
+def test_a_name_that_nobody_has() -> None:
+    with pytest.raises(BadConfiguration, match=r"limits\.user\.nobody-is-called-this: there is no such user"):
+        by_number(parse("[limits.user.nobody-is-called-this]\nsessions = 7\n"))

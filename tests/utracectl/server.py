@@ -31,6 +31,7 @@ HELLO = {
         "max_queue": 1,
         "max_waiting": 1,
         "max_sessions": 1,
+        "max_tracees": 1,
         "stall_seconds": None,
     },
     "features": {},

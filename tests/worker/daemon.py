@@ -115,7 +115,10 @@ def listening(path: Path, **options: Any) -> Iterator[Daemon]:
 
 @contextmanager
 def activated(
-    sockets: Mapping[str, socket.socket], *words: str, prepare: Callable[[], None] | None = None
+    sockets: Mapping[str, socket.socket],
+    *words: str,
+    prepare: Callable[[], None] | None = None,
+    ready: bool = True,
 ) -> Iterator[Daemon]:
     """Give a daemon that was passed ``sockets``, by name, as a service manager does."""
     # Above those that the launcher replaces.
@@ -123,7 +126,7 @@ def activated(
     try:
         command = [sys.executable, "-c", LAUNCH, ",".join(map(str, fds)), ":".join(sockets), *words]
         first = next(iter(sockets.values()))
-        with _running(command, address_of(first), pass_fds=tuple(fds), preexec_fn=prepare) as daemon:
+        with _running(command, address_of(first), ready=ready, pass_fds=tuple(fds), preexec_fn=prepare) as daemon:
             yield daemon
     finally:
         for fd in fds:

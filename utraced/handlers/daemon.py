@@ -28,7 +28,7 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
         boot_id=_boot_id(),
         peer=session.peer,
         target_user=_user(os.geteuid()),
-        access="full",
+        access=session.access,
         tracer_pid=os.getpid(),
         pid_namespace=_pid_namespace(),
         limits=api.Limits(

@@ -14,7 +14,7 @@ from utraced.api.events import Event
 from utraced.configuration import Limits
 from utraced.errors import Gone, NoSuchObject
 from utraced.kernel.proc import comm_of
-from utraced.model import Empty, Peer, Status, text_of
+from utraced.model import Empty, Peer, SessionAccess, Status, text_of
 from utraced.rpc.encoding import JSON, Encoding
 from utraced.rpc.packet import Packet
 from utraced.tracing import control
@@ -60,7 +60,8 @@ Reason = Literal["client_request", "session_closed", "daemon_stopping"]
 class Session:
     """One connection's engines and traces, and its outgoing packets.
 
-    ``fellows`` are all sessions of this worker by number, itself among them.
+    ``fellows`` are all sessions of this worker by number, itself among them.  ``access`` is ``observe`` where it may
+    only look.  ``kin`` are the daemon's other processes.  ``socket`` is where it connected, "" where that has no name.
     ``creating`` counts requests whose reply will bring a new id: until it is sent, events wait behind it.
     ``urgent``: there are events that should not wait for more to go with them.
     ``stirred``: where it notes that it has something to send; the worker's sessions share it.
@@ -73,6 +74,9 @@ class Session:
         self.limits = limits
         self.encoding: Encoding = JSON
         self.client: str | None = None
+        self.access: SessionAccess = "full"
+        self.kin: frozenset[int] = frozenset()
+        self.socket = ""
         self.fellows: dict[int, Session] = {session: self}
         self.engines: dict[int, Engine] = {}
         self.traces: dict[int, Trace] = {}

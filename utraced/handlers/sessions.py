@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from utraced.configuration import Limits
 from utraced.errors import LimitExceeded
-from utraced.model import Peer
+from utraced.model import Peer, SessionAccess
 
 from .session import Session
 
@@ -18,19 +18,24 @@ if TYPE_CHECKING:
 class Sessions:
     """The open sessions by number; numbers are not used again.
 
-    ``stirred`` are those that may have something to send.
+    ``stirred`` are those that may have something to send.  ``kin`` are the daemon's other processes, which it cannot do
+    without.
     """
 
-    def __init__(self, tracer: Tracer, limits: Limits) -> None:
+    def __init__(self, tracer: Tracer, limits: Limits, *, kin: frozenset[int] = frozenset()) -> None:
         self.open: dict[int, Session] = {}
+        self._kin = kin
         self.stirred: set[Session] = set()
         self.limits = limits
         self._tracer = tracer
         self._last = 0
         self._of_user: Counter[int] = Counter()
 
-    def add(self, peer: Peer) -> Session:
-        """Return a new session; raises LimitExceeded where its user has as many as one may have."""
+    def add(self, peer: Peer, *, access: SessionAccess = "full", socket: str = "") -> Session:
+        """Return a new session, of a connection at ``socket``; ``access`` says whether it may only look.
+
+        Raises LimitExceeded where its user has as many as one may have.
+        """
         most = self.limits.sessions
         if self._of_user[peer.uid] >= most:
             raise LimitExceeded(
@@ -44,6 +49,9 @@ class Sessions:
         session = self.open[self._last] = Session(self._last, peer, self._tracer, self.limits)
         session.fellows = self.open
         session.stirred = self.stirred
+        session.access = access
+        session.socket = socket
+        session.kin = self._kin
         return session
 
     def remove(self, session: Session) -> None:

@@ -54,4 +54,10 @@ class Closer:
                 os.close(fd)
 
 
-close_aside = Closer().close
+_closer = Closer()
+close_aside = _closer.close
+
+
+def behind() -> int:
+    """Return how many descriptors given to ``close_aside`` wait for their turn."""
+    return _closer.behind

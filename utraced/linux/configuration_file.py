@@ -7,6 +7,8 @@ import os
 import pwd
 import stat
 
+from msgspec import structs
+
 from utraced.configuration import PLACE, BadConfiguration, Configuration, Limits, parse
 
 LARGEST = 262_144
@@ -48,6 +50,25 @@ def limits_of(configuration: Configuration, uid: int) -> Limits:
     except KeyError:
         name = None
     return configuration.limits_of(uid, name)
+
+
+def by_number(configuration: Configuration) -> Configuration:
+    """Return the configuration with each user's name replaced by his number, so that nobody need be asked later.
+
+    What is said of a number goes before what is said of its name.  Raises BadConfiguration for a name that no user has.
+    """
+    numbered: dict[str, Limits] = {}
+    for name, limits in configuration.users.items():
+        if name.isdecimal():
+            numbered[name] = limits
+            continue
+        try:
+            number = str(pwd.getpwnam(name).pw_uid)
+        except KeyError:
+            raise BadConfiguration(f"limits.user.{name}: there is no such user: name one, or give a number") from None
+        if number not in configuration.users:
+            numbered[number] = limits
+    return structs.replace(configuration, users=numbered)
 
 
 def _check(path: str, status: os.stat_result) -> None:

@@ -40,18 +40,38 @@ def peer_groups(sock: socket.socket) -> tuple[int, ...]:
 
 
 def peer_pidfd(sock: socket.socket) -> int:
-    """Return a pidfd of the peer (SO_PEERPIDFD, Linux 6.5); close it.
+    """Return a pidfd of the peer; close it.
 
-    Older kernels have only the pid: it is opened, which is wrong if the peer has ended since it connected and its
-    pid belongs to another.  Raises ProcessLookupError where the peer has ended and the kernel no longer knows it.
+    Kernels older than Linux 6.5 have only the pid: it is opened, which is wrong if the peer has ended since it
+    connected and its pid belongs to another.  Raises ProcessLookupError where the peer has ended and the kernel no
+    longer knows it.
     """
     try:
-        option = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, 4)
+        return certain_pidfd(sock)
     except OSError as error:
         if error.errno != errno.ENOPROTOOPT:
             raise
         return os.pidfd_open(peer(sock).pid)
-    return int.from_bytes(option, "little")
+
+
+def certain_pidfd(sock: socket.socket) -> int:
+    """Return a pidfd of the process that connected and of no other (SO_PEERPIDFD, Linux 6.5); close it.
+
+    Raises OSError: ENOPROTOOPT on older kernels; EINVAL or ESRCH where the peer was reaped, of which Linux 6.16 gives a
+    pidfd as well; ENODATA where there is no peer; EMFILE, ENFILE, ENOMEM.
+    """
+    return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD, 4), "little")
+
+
+def peer_label(sock: socket.socket) -> str | None:
+    """Return the peer's label of a security module, as of connect (SO_PEERSEC); None where no module labels it."""
+    try:
+        label = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERSEC, _LARGEST_BUFFER)
+    except OSError as error:
+        if error.errno != errno.ENOPROTOOPT:
+            raise
+        return None
+    return label.rstrip(b"\0\n").decode("utf-8", "backslashreplace")
 
 
 def _large_option(sock: socket.socket, name: int, size: int) -> bytes:

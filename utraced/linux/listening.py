@@ -8,6 +8,7 @@ import fcntl
 import os
 import socket
 import stat
+from typing import Protocol
 
 from utraced.linux.credentials import peer
 
@@ -15,19 +16,30 @@ LONGEST = 107
 """Bytes of a path: ``sun_path`` has 108, and the kernel's own clients end it with a zero."""
 BACKLOG = 4096
 """The kernel takes at most net.core.somaxconn."""
-PRIVATE = 0o177
-"""The umask that leaves a file to its owner."""
+PRIVATE = 0o600
+FOR_ALL = 0o666
 
 
 class CannotListen(Exception):
     """Why there can be no socket there, and what to do: one line."""
 
 
+class Listening(Protocol):
+    """A listening socket; ``name`` tells it in messages."""
+
+    name: str
+    socket: socket.socket
+
+    def close(self) -> None:
+        """Stop listening."""
+        ...
+
+
 class Listener:
     """A listening socket and its file; ``name`` tells it in messages."""
 
-    def __init__(self, path: str) -> None:
-        """Make the socket at ``path``, of mode 0600; a socket that nobody answers at is replaced.
+    def __init__(self, path: str, mode: int = PRIVATE) -> None:
+        """Make the socket at ``path``, of ``mode``; a socket that nobody answers at is replaced.
 
         Raises CannotListen.
         """
@@ -40,14 +52,14 @@ class Listener:
             raise CannotListen(f"{path or 'the empty path'} names a folder: name a file in it")
         self._folder = _open_folder(folder or ".")
         try:
-            self.socket = self._listen(path)
+            self.socket = self._listen(path, mode)
             status = os.stat(self._file, dir_fd=self._folder, follow_symlinks=False)
             self._identity = (status.st_dev, status.st_ino)
         except BaseException:
             os.close(self._folder)
             raise
 
-    def _listen(self, path: str) -> socket.socket:
+    def _listen(self, path: str, mode: int) -> socket.socket:
         # Who replaces a stale socket must not meet another who does: the lock is on the folder and leaves no file.
         try:
             fcntl.flock(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,7 +68,7 @@ class Listener:
         try:
             self._make_room(path)
             sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            mask = os.umask(PRIVATE)
+            mask = os.umask(0o777 & ~mode)
             try:
                 sock.bind(path)
                 sock.listen(BACKLOG)
@@ -124,6 +136,12 @@ class Inherited:
     def close(self) -> None:
         """Let go of our copy."""
         self.socket.close()
+
+
+def place(listener: Listening) -> str:
+    """Return the path at which clients connect to a socket, or its name where it has none."""
+    address = listener.socket.getsockname()
+    return address if isinstance(address, str) and address else listener.name
 
 
 def _open_folder(folder: str) -> int:

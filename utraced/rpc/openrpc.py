@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from utraced.errors import InternalError, InvalidParams, LimitExceeded, UtracedError
+from utraced.errors import InternalError, InvalidParams, LimitExceeded, PermissionDenied, UtracedError
 from utraced.rpc import docstrings
 from utraced.rpc.error_data import data_of
 from utraced.rpc.layout import Layout
@@ -91,7 +91,8 @@ def document(contract: Contract, families: Iterable[str], *, events: bool) -> di
 def errors_of(method: type[Method[Any]]) -> tuple[type[UtracedError], ...]:
     """Return all errors that a method can give, in order of their codes as the specification of the protocol lists."""
     order = UtracedError.__subclasses__()
-    return tuple(sorted({*method.errors, *ALWAYS}, key=order.index))
+    observing = () if method.access == "looks" else (PermissionDenied,)
+    return tuple(sorted({*method.errors, *observing, *ALWAYS}, key=order.index))
 
 
 def _method(method: type[Method[Any]], examples: Sequence[Example], schemas: Schemas) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -17,10 +17,11 @@ from utraced.errors import PermissionDenied, UtracedError
 from utraced.handlers.session import Session
 from utraced.handlers.sessions import Sessions
 from utraced.linux.credentials import peer, peer_pidfd
-from utraced.model import Peer
+from utraced.linux.listening import Listening
+from utraced.model import Peer, SessionAccess
 from utraced.rpc.method import Registry
 
-from .refusing import refuse
+from .refusing import leave, refuse
 
 log = logging.getLogger("utraced")
 
@@ -34,17 +35,6 @@ SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 Serve = Callable[[socket.socket, Session, int], Coroutine[Any, Any, None]]
 """Serves a session over its socket until its end; the pidfd of its peer is the third argument."""
-
-
-class Listening(Protocol):
-    """A listening socket; ``name`` tells it in messages."""
-
-    name: str
-    socket: socket.socket
-
-    def close(self) -> None:
-        """Stop listening."""
-        ...
 
 
 class Acceptor:
@@ -71,10 +61,19 @@ class Acceptor:
                     if error.errno in SHORT_OF:
                         await self._lack(error)
                     break  # else the peer is gone again (accept(2))
-                await self._take(sock, listener, tasks)
+                await self.take(sock, listener.name, tasks, check=_check)
             await anyio.lowlevel.checkpoint()
 
-    async def _take(self, sock: socket.socket, listener: Listening, tasks: anyio.abc.TaskGroup) -> None:
+    async def take(
+        self,
+        sock: socket.socket,
+        name: str,
+        tasks: anyio.abc.TaskGroup,
+        *,
+        access: SessionAccess = "full",
+        check: Callable[[Peer], None] = lambda _: None,
+    ) -> None:
+        """Make a connection that came in at socket ``name`` a session, unless ``check`` raises."""
         while True:
             try:
                 who = peer(sock)
@@ -82,25 +81,24 @@ class Acceptor:
                 break
             except OSError as error:
                 if error.errno not in SHORT_OF:
-                    sock.close()  # the peer has ended
+                    leave(sock)  # the peer has ended
                     return
                 await self._lack(error)
         self._short = False
         try:
-            _check(who)
-            session = self._sessions.add(who)
+            check(who)
+            session = self._sessions.add(who, access=access, socket=name)
         except UtracedError as error:
             os.close(pidfd)
-            self._refuse(sock, who, listener, error, tasks)
+            log.warning("refused pid %d, uid %d, gid %d at %s: %s", who.pid, who.uid, who.gid, name, error)
+            self.refuse(sock, error, tasks)
             return
         tasks.start_soon(self._serve, sock, session, pidfd)
 
-    def _refuse(
-        self, sock: socket.socket, who: Peer, listener: Listening, error: UtracedError, tasks: anyio.abc.TaskGroup
-    ) -> None:
-        log.warning("refused pid %d, uid %d, gid %d at %s: %s", who.pid, who.uid, who.gid, listener.name, error)
+    def refuse(self, sock: socket.socket, error: UtracedError, tasks: anyio.abc.TaskGroup) -> None:
+        """Answer a connection's first request with ``error``, and close it."""
         if self._refused >= REFUSED_AT_ONCE:
-            sock.close()
+            leave(sock)
             return
         self._refused += 1
         tasks.start_soon(self._answer, sock, error)

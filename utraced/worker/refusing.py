@@ -43,6 +43,12 @@ def answers(packet: Packet, registry: Registry, error: UtracedError, *, truncate
     return found
 
 
+def leave(sock: socket.socket) -> None:
+    """Close a connection that is not served, without a word."""
+    with sock:
+        hang_up(sock)
+
+
 def hang_up(sock: socket.socket) -> None:
     """Take nothing more from a peer, so that it reads what we have sent.
 

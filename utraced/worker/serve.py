@@ -22,11 +22,14 @@ from utraced.handlers.sessions import Sessions
 from utraced.kernel.signalfd import open_sigchld
 from utraced.kernel.tracer import Tracer
 from utraced.linux.credentials import peer, peer_pidfd
+from utraced.linux.ending import ending_signals
 from utraced.linux.limits import raise_open_files
+from utraced.linux.listening import Listening
 from utraced.linux.systemd import Notifier
 from utraced.tracing.waiting import Waiter
 
-from .listen import Acceptor, Listening
+from .handed import Handed
+from .listen import Acceptor
 from .loop import Loop
 from .pump import Pump
 from .transport import Transport
@@ -45,15 +48,23 @@ LETTING_GO = 5.0
 class Worker:
     """A worker with its tracer, its pump and its sessions; ``ready`` tells whether the loop has something to do.
 
-    ``limits`` are those of the user it traces for.  ``clock`` tells nanoseconds.
+    ``limits`` are those of the user it traces for.  ``clock`` tells nanoseconds.  ``kin`` are the daemon's other
+    processes.
     """
 
-    def __init__(self, ready: Callable[[], bool], limits: Limits, *, clock: Callable[[], int] = monotonic_ns) -> None:
+    def __init__(
+        self,
+        ready: Callable[[], bool],
+        limits: Limits,
+        *,
+        clock: Callable[[], int] = monotonic_ns,
+        kin: frozenset[int] = frozenset(),
+    ) -> None:
         self._clock = clock
         self._sigchld = open_sigchld()
         self._waits = EventWaits()
         self.tracer = Tracer(self._completed, most=limits.tracees)
-        self.sessions = Sessions(self.tracer, limits)
+        self.sessions = Sessions(self.tracer, limits, kin=kin)
         self._pump = Pump(self.tracer, self._sigchld, self._flush, ready)
         self._registry = registry()
         self._transports: dict[Session, Transport] = {}
@@ -73,13 +84,29 @@ class Worker:
         acceptor = Acceptor(self.sessions, self._registry, self._serve_apart)
         names = ", ".join(listener.name for listener in listeners)
         async with self._pumping(), anyio.create_task_group() as serving:
-            await serving.start(self._watch_signals, _ending(), serving.cancel_scope, notifier)
+            await serving.start(self._watch_signals, ending_signals(), serving.cancel_scope, notifier)
             for listener in listeners:
                 serving.start_soon(acceptor.run, listener, serving)
             log.info("pid %d listens at %s", os.getpid(), names)
             notifier.tell(READY=1, STATUS=f"Listening at {names}")
             serving.start_soon(self._report, notifier, names)
         log.info("stopped")
+
+    async def handed(self, channel: socket.socket, idle_seconds: float) -> None:
+        """Serve whom the broker hands on over ``channel``, until it says so or a signal does, or nobody is left."""
+        acceptor = Acceptor(self.sessions, self._registry, self._serve_apart)
+        async with self._pumping(), anyio.create_task_group() as serving:
+            await serving.start(self._watch_signals, ending_signals(), serving.cancel_scope)
+            source = Handed(
+                channel,
+                acceptor,
+                busy=lambda: bool(self.sessions.open),
+                changed=lambda: self._changed,
+                idle_seconds=idle_seconds,
+            )
+            if await source.run(serving):
+                self._say_stopping()
+            serving.cancel_scope.cancel()
 
     @asynccontextmanager
     async def _pumping(self) -> AsyncIterator[None]:
@@ -98,7 +125,7 @@ class Worker:
         """Serve one session until its client hangs up, or ends though a child of its may keep the socket open."""
         transport = Transport(sock, session, self._registry, self._waits, self._clock)
         self._transports[session] = transport
-        self._changed.set()
+        self._stir()
         try:
             async with anyio.create_task_group() as serving:
                 serving.start_soon(self._watch_peer, pidfd, serving.cancel_scope)
@@ -108,7 +135,12 @@ class Worker:
             os.close(pidfd)
             del self._transports[session]
             self.sessions.remove(session)
-            self._changed.set()
+            self._stir()
+
+    def _stir(self) -> None:
+        """Wake who waits for a change of the sessions."""
+        self._changed.set()
+        self._changed = anyio.Event()
 
     async def _serve_apart(self, sock: socket.socket, session: Session, pidfd: int) -> None:
         """Serve one session of several: a bug of ours that ends it does not end the others."""
@@ -148,18 +180,26 @@ class Worker:
                 if notifier is not None:
                     log.info("stopping: lets go of %d threads", len(self.tracer.core.tracees))
                     notifier.tell(STOPPING=1, STATUS="Letting go of what is traced")
-                for transport in self._transports.values():
-                    transport.reason = "daemon_stopping"
+                self._say_stopping()
                 scope.cancel()
                 return
 
+    def _say_stopping(self) -> None:
+        """Have the ends of sessions told as the daemon's."""
+        for transport in self._transports.values():
+            transport.reason = "daemon_stopping"
+
     async def _report(self, notifier: Notifier, names: str) -> None:
         """Tell the service manager how many sessions there are, at most once a second."""
+        told = 0
         while True:
-            await self._changed.wait()
-            self._changed = anyio.Event()
+            changed = self._changed
             count = len(self._transports)
+            if count == told:
+                await changed.wait()
+                continue
             notifier.tell(STATUS=f"Listening at {names}, {count} session{'s'[: count != 1]}")
+            told = count
             await anyio.sleep(1)
 
     async def _let_go(self) -> None:
@@ -204,14 +244,6 @@ class Worker:
                 self._late.set()
 
 
-def _ending() -> list[signal.Signals]:
-    """Return the signals that end a daemon; a hang-up that nohup(1) has set aside does not."""
-    ending = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        ending.append(signal.SIGHUP)
-    return ending
-
-
 def serve_embedded(fd: int) -> None:
     """Be the private worker of the client at the other end of ``fd``, a connected SOCK_SEQPACKET socket."""
     # The terminal's Ctrl-C and hang-up are the client's to handle: dying of them would lose the tracees' signals.
@@ -232,11 +264,19 @@ def serve_listening(listeners: Sequence[Listening], notifier: Notifier, limits: 
             listener.close()
 
 
-def _run(main: Callable[[Worker], Coroutine[Any, Any, None]], limits: Limits) -> None:
+def serve_handed(fd: int, idle_seconds: float, limits: Limits, kin: frozenset[int]) -> None:
+    """Be a worker of the broker at the other end of ``fd``; ``kin`` are the daemon's other processes."""
+    with socket.socket(fileno=fd) as channel:
+        _run(lambda worker: worker.handed(channel, idle_seconds), limits, kin=kin)
+
+
+def _run(
+    main: Callable[[Worker], Coroutine[Any, Any, None]], limits: Limits, *, kin: frozenset[int] = frozenset()
+) -> None:
     loop = Loop()
 
     async def work() -> None:
-        await main(Worker(loop.ready, limits))
+        await main(Worker(loop.ready, limits, kin=kin))
 
     raise_open_files()
     # What is loaded now stays; events make no cycles, so the collector need not look at them every 700 objects.

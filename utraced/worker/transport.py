@@ -16,7 +16,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from utraced.errors import Cancelled, InternalError, LimitExceeded, MethodNotFound, UtracedError
+from utraced.errors import Cancelled, InternalError, LimitExceeded, MethodNotFound, PermissionDenied, UtracedError
 from utraced.handlers import aside
 from utraced.handlers.all import HANDLERS
 from utraced.handlers.context import Context, Waits, WithDescriptors
@@ -195,6 +195,8 @@ class Transport:
             handler = HANDLERS.get(request.method)
             if handler is None:
                 raise MethodNotFound(f"{request.method} is not carried out here")
+            if self.session.access == "observe" and type(request.params).access == "changes":
+                raise _may_only_look(request.method)
             result = handler(request.params, context)
         except Exception as error:  # whatever a handler raises is told to the client, our bugs as internal_error
             self._finish(request, error, creates=creates)
@@ -313,6 +315,14 @@ def _bug(request: Request, error: Exception) -> InternalError:
     reference = secrets.token_hex(4)
     log.error("internal error %s in %s", reference, request.method, exc_info=error)
     return InternalError(f"{request.method} failed in utraced itself", reference=reference)
+
+
+def _may_only_look(method: str) -> PermissionDenied:
+    return PermissionDenied(
+        f"this session may only look, and {method} changes something",
+        reason="read_only_session",
+        hint="Connect at a socket that is not for observing alone.",
+    )
 
 
 def _too_many_waiting() -> LimitExceeded:

@@ -1,0 +1,383 @@
+"""The broker: accepts, asks the kernel who it is, and hands the connection to that user's worker.
+
+    client ──▶ broker ──▶ worker of (uid, gid, groups, capabilities)      the connection, by SCM_RIGHTS
+                 └──────▶ template                                        an order for a new worker
+
+It reads not one byte that a client has sent.  Of the others it reads what they are: an ``Idle`` from a worker, a
+``HandOn`` from a process of root's.  It waits for nobody: what the other end of a channel does not take is refused.
+
+A client's socket is never closed for the last time here, as far as that can be helped: with it would be closed what
+waits in it, and the last close of a descriptor that a client sent may take hours (SO_LINGER, a FUSE file).  Who is
+refused goes to the refusing worker, which says why, and which nobody misses while it waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from time import monotonic
+
+from utraced.configuration import Configuration
+from utraced.errors import LimitExceeded, PermissionDenied
+from utraced.linux import handing
+from utraced.linux.closing import close_aside
+from utraced.linux.credentials import peer
+from utraced.linux.ending import ending_signals
+from utraced.linux.handing import Connection, End, HandOn, Idle, Order, Receiver, Refusal
+from utraced.linux.identity import Identity
+from utraced.linux.listening import Listening, place
+from utraced.linux.systemd import Notifier
+from utraced.model import SessionAccess
+
+from .admission import Admission, PeerEnded
+
+log = logging.getLogger("utraced")
+
+AT_ONCE = 16
+"""Connections accepted, and messages taken, before the others have their turn."""
+RETRY = 0.1
+"""Seconds until connections are accepted again after a descriptor or memory lacked."""
+MOST_HANDING = 64
+"""Connections at the hand-over socket at the same time."""
+STOPPING = 10.0
+"""Seconds that the workers have to let go of everything."""
+NOBODY = 65534
+REFUSING = Identity(NOBODY, NOBODY)
+"""Who the refusing worker is; a user 65534 of the system's has a worker of his own."""
+
+
+class Worker:
+    """A worker, at the other end of ``channel``: whom it is, and how many connections it was handed."""
+
+    def __init__(self, key: Order, channel: socket.socket) -> None:
+        self.key = key
+        self.channel = channel
+        self.handed = 0
+
+
+class Broker:
+    """The broker's state and loop.
+
+    ``start_template`` starts a template at the other end of the channel it returns.  ``hand_over`` is where root's
+    processes hand connections on.  ``configuration`` names users by number.
+    """
+
+    def __init__(
+        self,
+        listeners: Sequence[Listening],
+        hand_over: Listening | None,
+        *,
+        admission: Admission,
+        start_template: Callable[[], socket.socket],
+        configuration: Configuration,
+    ) -> None:
+        self._listeners = listeners
+        self._hand_over = hand_over
+        self._admission = admission
+        self._start_template = start_template
+        self._configuration = configuration
+        self._selector = selectors.DefaultSelector()
+        self._workers: dict[Order, Worker] = {}
+        self._ending: set[Worker] = set()
+        self._handing = 0
+        self._from_workers = Receiver(Idle)
+        self._from_root = Receiver(HandOn)
+        self._resume = 0.0
+        self._template: socket.socket | None = None
+
+    # The loop
+
+    def run(self, notifier: Notifier) -> None:
+        """Serve until SIGTERM, SIGINT or SIGHUP; then have the workers let go of everything."""
+        ending = _Ending()
+        self._watch(ending.socket, ending.drain)
+        self._new_template()
+        self._listen()
+        names = ", ".join(map(place, self._listeners))
+        log.info("pid %d listens at %s for everybody", os.getpid(), names)
+        notifier.tell(READY=1, STATUS=f"Listening at {names}")
+        while not ending.came:
+            self._turn()
+        log.info("stopping: %d workers let go of what they trace", len(self._workers))
+        notifier.tell(STOPPING=1, STATUS="Letting go of what is traced")
+        self._stop()
+
+    def _turn(self) -> None:
+        """Wait for something to do, and do it."""
+        self._react(max(0.0, self._resume - monotonic()) if self._resume else None)
+        if self._resume and monotonic() >= self._resume:
+            self._resume = 0.0
+            self._listen()
+
+    def _react(self, seconds: float | None) -> None:
+        for key, _ in self._selector.select(seconds):
+            # What an earlier one of this round has closed is registered no more.
+            if self._selector.get_map().get(key.fd) is key:
+                key.data()
+
+    def _listen(self) -> None:
+        for listener in self._listeners:
+            listener.socket.setblocking(False)
+            self._watch(listener.socket, partial(self._accept, listener))
+        if self._hand_over is not None:
+            self._hand_over.socket.setblocking(False)
+            self._watch(self._hand_over.socket, partial(self._accept_handing, self._hand_over))
+
+    def _listen_no_more(self) -> None:
+        for listener in self._listeners:
+            self._unwatch(listener.socket)
+        if self._hand_over is not None:
+            self._unwatch(self._hand_over.socket)
+
+    def _lack(self, error: OSError) -> None:
+        """Stop accepting for a moment: a descriptor or memory lacks, and what waits to be accepted would wake us."""
+        log.error("cannot take more connections for now: %s", error.strerror)
+        self._resume = monotonic() + RETRY
+        self._listen_no_more()
+
+    def _stop(self) -> None:
+        """Have all workers end, and wait for that."""
+        self._listen_no_more()
+        for worker in list(self._workers.values()):
+            self._end(worker, now=True)
+        deadline = monotonic() + STOPPING
+        while self._ending and (left := deadline - monotonic()) > 0:
+            self._react(left)
+
+    # Connections
+
+    def _accept(self, listener: Listening) -> None:
+        for _ in range(AT_ONCE):
+            sock = self._accepted(listener)
+            if sock is None:
+                return
+            self._admit(sock, place(listener))
+
+    def _accepted(self, listener: Listening) -> socket.socket | None:
+        """Return the next connection, None where there is none, or nothing to take it with."""
+        try:
+            return listener.socket.accept()[0]
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            self._lack(error)
+            return None
+
+    def _admit(self, sock: socket.socket, name: str, on: HandOn | None = None) -> None:
+        """Hand a connection to its user's worker, or to that of the user it was handed ``on`` for."""
+        try:
+            admitted = self._admission.admit(sock)
+            worker = self._worker(admitted.identity if on is None else on.identity)
+            self._hand(sock, name, worker, "full" if on is None else on.access)
+        except (PermissionDenied, LimitExceeded) as error:
+            self._refuse(sock, name, error)
+        except PeerEnded:
+            self._refuse(sock, name, PermissionDenied("the process that connected has ended", reason="policy"))
+        except OSError as error:
+            self._lack(error)
+            self._refuse(sock, name, _lacking(error))
+
+    def _hand(self, sock: socket.socket, name: str, worker: Worker, access: SessionAccess) -> None:
+        """Pass a connection to a worker; raises LimitExceeded where that takes no more."""
+        try:
+            handing.send(worker.channel, Connection(name, access), [sock.fileno()])
+        except OSError as error:
+            raise LimitExceeded(
+                "your worker takes no more connections",
+                limit="connections",
+                hint="It is busy, stopped or just ending: connect again in a moment.",
+            ) from error
+        worker.handed += 1
+        # Should the worker have closed it already, this close is the last.
+        close_aside([sock.detach()])
+
+    def _refuse(self, sock: socket.socket, name: str, error: PermissionDenied | LimitExceeded) -> None:
+        """Have the refusing worker say why."""
+        refusal = Refusal(name, error.code, error.message, error.wire_data())
+        try:
+            refuser = self._worker_of(self._order_of(REFUSING, refuses=True))
+            handing.send(refuser.channel, refusal, [sock.fileno()])
+            refuser.handed += 1
+        except OSError as lack:
+            log.error("a connection is closed without a word: %s", lack.strerror or lack)
+        close_aside([sock.detach()])
+
+    # Workers
+
+    def _worker(self, identity: Identity) -> Worker:
+        """Return the worker that is ``identity``; raises LimitExceeded where its user has too many others."""
+        order = self._order_of(identity)
+        if order not in self._workers:
+            most = order.limits.workers
+            others = sum(key.identity.uid == identity.uid and not key.refuses for key in self._workers)
+            if others >= most:
+                raise LimitExceeded(
+                    f"user {identity.uid} has {others} workers, one for each set of groups it connects with",
+                    limit="workers",
+                    value=most,
+                    hint="Connect with the groups of your login, or close the connections made with others.",
+                )
+        return self._worker_of(order)
+
+    def _worker_of(self, order: Order) -> Worker:
+        worker = self._workers.get(order)
+        if worker is not None:
+            return worker
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                self._order(order, theirs)
+            except OSError:
+                ours.close()
+                raise
+        ours.setblocking(False)
+        worker = self._workers[order] = Worker(order, ours)
+        self._watch(ours, partial(self._hear, worker))
+        return worker
+
+    def _hear(self, worker: Worker) -> None:
+        """Take what a worker says: that nobody is there, or, by the end of the channel, that it has ended."""
+        try:
+            handed = self._from_workers.take(worker.channel)
+        except BlockingIOError:
+            return
+        except ValueError:
+            # Its user can do with a worker what he likes, but not with others.
+            log.error("worker of uid %d: not understood, given up", worker.key.identity.uid)
+            handed = None
+        if handed is None:
+            self._forget(worker)
+            return
+        close_aside(handed.fds)
+        # Not if more connections are on their way to it.
+        if isinstance(handed.message, Idle) and handed.message.taken == worker.handed:
+            self._end(worker, now=False)
+
+    def _end(self, worker: Worker, *, now: bool) -> None:
+        """Have a worker end; it gets no more connections."""
+        if self._workers.get(worker.key) is worker:
+            del self._workers[worker.key]
+        self._ending.add(worker)
+        with suppress(OSError):
+            handing.send(worker.channel, End(now))
+
+    def _forget(self, worker: Worker) -> None:
+        """A worker has ended."""
+        if self._workers.get(worker.key) is worker:
+            del self._workers[worker.key]
+        self._ending.discard(worker)
+        self._unwatch(worker.channel)
+        worker.channel.close()
+
+    # The template
+
+    def _order_of(self, identity: Identity, *, refuses: bool = False) -> Order:
+        limits = self._configuration.limits_of(identity.uid, None)
+        return Order(identity, limits, float(self._configuration.idle.worker), refuses=refuses)
+
+    def _order(self, order: Order, theirs: socket.socket) -> None:
+        """Have the template fork a worker; where it has ended, have a new one do it."""
+        for _ in range(2):
+            if self._template is None:
+                self._new_template()
+            assert self._template is not None
+            try:
+                handing.send(self._template, order, [theirs.fileno()])
+                return
+            except (BrokenPipeError, ConnectionResetError):
+                self._template_ended()
+        raise OSError("no template starts")
+
+    def _new_template(self) -> None:
+        self._template = self._start_template()
+        self._template.setblocking(False)
+        self._watch(self._template, self._template_ended)
+
+    def _template_ended(self) -> None:
+        """Have a new template at the next order: nothing is ever read of it but its end."""
+        if self._template is not None:
+            log.error("the template has ended: a new one is started")
+            self._unwatch(self._template)
+            self._template.close()
+            self._template = None
+
+    # The hand-over
+
+    def _accept_handing(self, listener: Listening) -> None:
+        """Take connections of root's processes, which hand on others'."""
+        for _ in range(AT_ONCE):
+            sock = self._accepted(listener)
+            if sock is None:
+                return
+            # The file's mode says so already.
+            if peer(sock).uid != 0 or self._handing >= MOST_HANDING:
+                sock.close()
+                continue
+            self._handing += 1
+            sock.setblocking(False)
+            self._watch(sock, partial(self._take_handed, sock))
+
+    def _take_handed(self, sock: socket.socket) -> None:
+        """Take connections that are handed on, until the end."""
+        for _ in range(AT_ONCE):
+            try:
+                handed = self._from_root.take(sock)
+            except BlockingIOError:
+                return
+            except ValueError as error:
+                log.error("at the hand-over: %s", error)
+                handed = None
+            if handed is None:
+                self._handing -= 1
+                self._unwatch(sock)
+                sock.close()
+                return
+            message = handed.message
+            if not isinstance(message, HandOn) or len(handed.fds) != 1:
+                close_aside(handed.fds)
+                continue
+            self._admit(socket.socket(fileno=handed.fds[0]), message.name, message)
+
+    # Watching
+
+    def _watch(self, sock: socket.socket, react: Callable[[], None]) -> None:
+        self._selector.register(sock, selectors.EVENT_READ, react)
+
+    def _unwatch(self, sock: socket.socket) -> None:
+        with suppress(KeyError, ValueError):
+            self._selector.unregister(sock)
+
+
+class _Ending:
+    """Whether a signal has asked for the end; ``socket`` is readable then."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self.socket, self._writer = socket.socketpair()
+        for sock in (self.socket, self._writer):
+            sock.setblocking(False)
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        for number in ending_signals():
+            signal.signal(number, self._note)
+
+    def drain(self) -> None:
+        """Take what the signals have written."""
+        with suppress(BlockingIOError):
+            self.socket.recv(1024)
+
+    def _note(self, number: int, frame: object) -> None:
+        self.came = True
+
+
+def _lacking(error: OSError) -> LimitExceeded:
+    return LimitExceeded(
+        f"the daemon lacks what a connection needs: {error.strerror or error}",
+        limit="kernel_resources",
+        hint="Connect again in a moment.",
+    )
