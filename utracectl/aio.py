@@ -34,8 +34,8 @@ from typing import Any, Self, TypeVar, cast
 import anyio
 import anyio.to_thread
 
-from utracectl.connect import Link, NotConnected, connect_socket
-from utracectl.dialogue import Asked, ConnectionEnded, Dialogue, close_all, value_of
+from utracectl.connect import Link, NotConnected, connect_socket, start_worker
+from utracectl.dialogue import Asked, ConnectionEnded, Dialogue, TurnedAway, close_all, value_of
 from utraced.api.events import AnyEvent
 from utraced.rpc.message import Response
 from utraced.rpc.method import Method
@@ -56,17 +56,20 @@ class Client:
         worker: int | None = None,
         json: bool = False,
         again: Callable[[], Link] | None = None,
+        instead: Callable[[], Link] | None = None,
     ) -> None:
         """Talk over a connected SOCK_SEQPACKET socket, which the client then owns.
 
         ``json``: packets are JSON; by default they are MessagePack.  ``again`` connects anew where the connection ends
-        before anything was heard (``Dialogue.may_repeat``); it is called once, in a thread.
+        before anything was heard (``Dialogue.may_repeat``); ``instead`` starts a private worker, where the daemon does
+        not serve this process as it is confined.  Each is called once, in a thread.
         """
         self._json = json
         self._again = again
+        self._instead = instead
         self._connecting = anyio.Lock()
         self._closed = False
-        self._line = _Line(Dialogue(sock, json=json, worker=worker))
+        self._line = self._line_of(Link(sock, worker))
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,14 +148,22 @@ class Client:
         if not line.dialogue.may_repeat(asked):
             return False
         async with self._connecting:
-            if self._line is line and self._again is not None and not self._closed:
-                again, self._again = self._again, None
-                link = await anyio.to_thread.run_sync(again)
-                line.close()
-                self._line = _Line(Dialogue(link.socket, json=self._json, worker=link.worker))
-                if self._closed:
-                    self._line.close()
+            if self._line is line and not self._closed:
+                if isinstance(line.dialogue.ended, TurnedAway):
+                    again, self._instead = self._instead, None
+                else:
+                    again, self._again = self._again, None
+                if again is not None:
+                    link = await anyio.to_thread.run_sync(again)
+                    line.close()
+                    self._line = self._line_of(link)
+                    if self._closed:
+                        self._line.close()
         return self._line is not line
+
+    def _line_of(self, link: Link) -> _Line:
+        replaceable = self._instead is not None
+        return _Line(Dialogue(link.socket, json=self._json, worker=link.worker, replaceable=replaceable))
 
 
 class Events:
@@ -259,7 +270,8 @@ async def connect(*, json: bool = False, host: str | None = None) -> AsyncIterat
     """
     link = await anyio.to_thread.run_sync(partial(connect_socket, host=host))
     again = connect_socket if link.worker is None and host is None else None
-    async with Client(link.socket, worker=link.worker, json=json or link.json, again=again) as client:
+    instead = start_worker if link.usual else None
+    async with Client(link.socket, worker=link.worker, json=json or link.json, again=again, instead=instead) as client:
         yield client
 
 

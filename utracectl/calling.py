@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from utracectl.client import connect
 from utracectl.exit_codes import ERROR, OK
-from utracectl.messages import Failure, WrongUsage
+from utracectl.messages import Failure, WrongUsage, say
 from utracectl.showing import print_json
 
 
@@ -35,7 +35,7 @@ def call(
         for fd in fds:
             stack.callback(os.close, fd)
         target = None if output is None else stack.enter_context(_made(output))
-        client = stack.enter_context(connect(json=True, host=host))
+        client = stack.enter_context(connect(json=True, host=host, notice=say))
         result, descriptors = client.call_raw_with_descriptors(method, params, fds)
         received = descriptors.unclaimed()
         for fd in received:

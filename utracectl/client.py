@@ -36,10 +36,10 @@ from typing import Any, Self, TypeVar, cast
 
 from msgspec import Raw
 
-from utracectl.connect import Link, NotConnected, connect_socket
-from utracectl.dialogue import CLOSED, MAX_PACKET, Asked, ConnectionEnded, Dialogue, close_all, value_of
+from utracectl.connect import Link, NotConnected, connect_socket, open_socket, start_worker
+from utracectl.dialogue import CLOSED, MAX_PACKET, Asked, ConnectionEnded, Dialogue, TurnedAway, close_all, value_of
 from utraced.api.events import AnyEvent
-from utraced.errors import TimedOut
+from utraced.errors import PermissionDenied, TimedOut
 from utraced.rpc.message import Response
 from utraced.rpc.method import Method
 from utraced.rpc.packet import Descriptors
@@ -55,21 +55,28 @@ class Client:
     ``worker`` is the pid of an embedded worker that was started for this connection, else None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name
         self,
         sock: socket.socket,
         *,
         worker: int | None = None,
         json: bool = False,
         again: Callable[[], Link] | None = None,
+        instead: Callable[[], Link] | None = None,
+        notice: Callable[[str], None] | None = None,
     ) -> None:
         """Talk over a connected SOCK_SEQPACKET socket, which the client then owns.
 
         ``json``: packets are JSON, which notifications then pass on as it came; by default they are MessagePack.
         ``again`` connects anew where the connection ends before anything was heard (``Dialogue.may_repeat``); once.
+        ``instead`` starts a private worker, where the daemon does not serve this process as it is confined.
+        ``notice`` is told that; with it, what another user's worker traces is traced by that one, where its socket lets
+        us in and nothing has been done here yet.
         """
         self._json = json
         self._again = again
+        self._instead = instead
+        self._notice = notice
         self._lock = threading.Lock()
         self._closed = False
         self._start(Link(sock, worker))
@@ -180,7 +187,8 @@ class Client:
 
     def _start(self, link: Link) -> None:
         """Use a new connection."""
-        self._dialogue = Dialogue(link.socket, json=self._json, worker=link.worker)
+        replaceable = self._instead is not None
+        self._dialogue = Dialogue(link.socket, json=self._json, worker=link.worker, replaceable=replaceable)
         self._readable, self._both = select.poll(), select.poll()
         self._readable.register(link.socket, select.POLLIN)
         self._both.register(link.socket, select.POLLIN | select.POLLOUT)
@@ -198,21 +206,52 @@ class Client:
                 self.close()
 
     def _answer(self, ask: Callable[[Dialogue], Asked], timeout: float | None) -> Response:
-        """Ask and wait; where the connection ends before anything was heard, connect again and ask again, once."""
+        """Ask and wait; where the answer is to be had over another connection, ask there again, once."""
         deadline = None if timeout is None else monotonic() + timeout
         with self._used():
             asked = ask(self._dialogue)
             try:
-                return self._exchange(asked, deadline)
-            except ConnectionEnded:
-                if self._closed or self._again is None or not self._dialogue.may_repeat(asked):
+                response = self._exchange(asked, deadline)
+                link = self._elsewhere(response)
+                if link is None:
+                    return response
+            except ConnectionEnded as ended:
+                if self._closed or not self._dialogue.may_repeat(asked):
                     raise
-            again, self._again = self._again, None
+                link = self._anew(ended)
+                if link is None:
+                    raise
             self._dialogue.close()
-            self._start(again())
+            self._start(link)
             if self._closed:
                 raise ConnectionEnded(CLOSED)
             return self._exchange(ask(self._dialogue), deadline)
+
+    def _anew(self, ended: ConnectionEnded) -> Link | None:
+        """Return a connection in place of one that was no use, None where there is none to be had any more."""
+        if isinstance(ended, TurnedAway):
+            connect_anew, self._instead = self._instead, None
+            if connect_anew is not None and self._notice is not None:
+                self._notice(f"{ended}: going on with a private worker")
+        else:
+            connect_anew, self._again = self._again, None
+        return None if connect_anew is None else connect_anew()
+
+    def _elsewhere(self, response: Response) -> Link | None:
+        """Return a connection to the worker that traces what was asked for, where we may and have nothing to lose."""
+        error = response.error
+        if self._notice is None or self._dialogue.changed or not isinstance(error, PermissionDenied):
+            return None
+        tracer = error.data.get("tracer")
+        path = tracer.get("socket") if error.reason == "traced_by_other" and isinstance(tracer, dict) else None
+        if not isinstance(path, str):
+            return None
+        try:
+            link = Link(open_socket(path))
+        except NotConnected:
+            return None
+        self._notice(f"{error.message}: going on at {path}")
+        return link
 
     def _exchange(self, asked: Asked, deadline: float | None) -> Response:
         """Send a request and return the response to it."""
@@ -260,21 +299,34 @@ class Client:
                 self._wait(self._readable, deadline)
 
 
-def connect(*, json: bool = False, host: str | None = None) -> Client:
+def connect(*, json: bool = False, host: str | None = None, notice: Callable[[str], None] | None = None) -> Client:
     """Connect to the daemon, or to an embedded worker where there is none; to those of ``host``, by ssh, if given.
 
-    ``json``: as in ``Client``.  Raises ``NotConnected``.
+    ``json``, ``notice``: as in ``Client``.  Raises ``NotConnected``.
 
         with connect() as client:
             print(client.call(daemon.Hello()).version)
     """
-    return client_of(connect_socket(host=host), json=json, again=connect_socket if host is None else None)
+    again = connect_socket if host is None else None
+    return client_of(connect_socket(host=host), json=json, again=again, notice=notice)
 
 
-def client_of(link: Link, *, json: bool = False, again: Callable[[], Link] | None = None) -> Client:
+def client_of(
+    link: Link,
+    *,
+    json: bool = False,
+    again: Callable[[], Link] | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Client:
     """Return a client over a socket that is connected already; ``again`` as in ``Client``, where a daemon is meant."""
-    again = again if link.worker is None else None
-    return Client(link.socket, worker=link.worker, json=json or link.json, again=again)
+    return Client(
+        link.socket,
+        worker=link.worker,
+        json=json or link.json,
+        again=again if link.worker is None else None,
+        instead=start_worker if link.usual else None,
+        notice=notice,
+    )
 
 
 __all__ = ["MAX_PACKET", "Client", "ConnectionEnded", "NotConnected", "client_of", "connect"]

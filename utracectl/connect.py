@@ -30,12 +30,13 @@ class NotConnected(Failure):
 class Link(NamedTuple):
     """A connected socket, and the pid of the worker where it was started for it (else None).
 
-    ``json``: it carries packets of JSON only.
+    ``json``: it carries packets of JSON only.  ``usual``: nobody named the socket, so that a private worker will do.
     """
 
     socket: socket.socket
     worker: int | None = None
     json: bool = False
+    usual: bool = False
 
 
 def connect_socket(environment: Mapping[str, str] | None = None, *, host: str | None = None) -> Link:
@@ -51,10 +52,10 @@ def connect_socket(environment: Mapping[str, str] | None = None, *, host: str | 
     environment = os.environ if environment is None else environment
     asked = environment.get("UTRACED_SOCKET")
     if asked:
-        return Link(_open(asked))
+        return Link(open_socket(asked))
     for path in _usual_paths(environment):
         try:
-            return Link(_open(path))
+            return Link(open_socket(path), usual=True)
         except NotConnected as error:
             cause = error.__cause__
             if not (isinstance(cause, OSError) and cause.errno in _ABSENT):
@@ -89,8 +90,8 @@ def _usual_paths(environment: Mapping[str, str]) -> list[str]:
     return paths
 
 
-def _open(path: str) -> socket.socket:
-    """Return a socket connected to the daemon at ``path``."""
+def open_socket(path: str) -> socket.socket:
+    """Return a socket connected to the daemon at ``path``; raises ``NotConnected``."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         sock.connect(path)

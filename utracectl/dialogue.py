@@ -14,7 +14,7 @@ from msgspec import Raw, Struct
 from utracectl.exit_codes import ERROR
 from utracectl.messages import Failure
 from utraced.api.events import AnyEvent
-from utraced.errors import UtracedError
+from utraced.errors import PermissionDenied, UtracedError
 from utraced.linux import sockets
 from utraced.rpc.connection import Connection
 from utraced.rpc.encoding import JSON, MESSAGEPACK
@@ -32,6 +32,10 @@ class ConnectionEnded(Failure):
     """The daemon or worker hung up or died, or this client was closed; all that the session had asked for is undone."""
 
     status = ERROR
+
+
+class TurnedAway(ConnectionEnded):
+    """The daemon does not serve confined processes; what was asked of it was not carried out."""
 
 
 class Asked(NamedTuple):
@@ -60,16 +64,25 @@ class Dialogue:
     """What was asked over a socket, and what has been heard and not yet taken.
 
     ``events`` are those that nobody has taken yet, encoded as they came.  ``ended`` says why there will be nothing
-    more to hear.  Descriptors are closed as soon as nobody can take them any longer.
+    more to hear.  ``changed``: something was done that the end of the connection undoes.  Descriptors are closed as
+    soon as nobody can take them any longer.
     """
 
-    def __init__(self, sock: socket.socket, *, json: bool, worker: int | None = None) -> None:
-        """Talk over a connected SOCK_SEQPACKET socket; ``worker`` is the pid of a worker started for it."""
+    def __init__(
+        self, sock: socket.socket, *, json: bool, worker: int | None = None, replaceable: bool = False
+    ) -> None:
+        """Talk over a connected SOCK_SEQPACKET socket; ``worker`` is the pid of a worker started for it.
+
+        ``replaceable``: where the daemon turns a confined process away, that is the end (``TurnedAway``).
+        """
         sock.settimeout(0)
         self.socket = sock
         self.worker = worker
         self.events: deque[Raw] = deque()
         self.ended: ConnectionEnded | None = None
+        self.changed = False
+        self._replaceable = replaceable
+        self._changing: set[int] = set()
         self._connection = Connection(Registry(), encoding=JSON if json else MESSAGEPACK)
         self._messages: _Decoder = (msgspec.json if json else msgspec.msgpack).Decoder(list[_Message])
         self._event: _Decoder = (msgspec.json if json else msgspec.msgpack).Decoder(AnyEvent)
@@ -83,15 +96,19 @@ class Dialogue:
         """Return a new request; raises ``LimitExceeded``, ``InvalidParams``, and ``ConnectionEnded``."""
         self._check()
         number, packet = self._connection.request(method, tuple(fds))
-        self._awaited.add(number)
-        return Asked(number, packet, type(method).access == "looks")
+        return self._asked(Asked(number, packet, type(method).access == "looks"))
 
     def ask_raw(self, method: str, params: Mapping[str, Any] | None, fds: Sequence[int]) -> Asked:
         """Return a new request of a method by its name; raises as ``ask``."""
         self._check()
         number, packet = self._connection.call_raw(method, dict(params or {}), tuple(fds))
-        self._awaited.add(number)
-        return Asked(number, packet, looks=False)
+        return self._asked(Asked(number, packet, looks=False))
+
+    def _asked(self, asked: Asked) -> Asked:
+        self._awaited.add(asked.number)
+        if not asked.looks:
+            self._changing.add(asked.number)
+        return asked
 
     def send(self, asked: Asked) -> bool:
         """Send a request; return whether the socket took it.  Raises ``OSError`` where its descriptors cannot be sent.
@@ -148,11 +165,15 @@ class Dialogue:
         response = self._responses.pop(number, None)
         if response is None:
             raise self.end()
+        self.changed |= number in self._changing and response.error is None
+        self._changing.discard(number)
         return response
 
     def give_up(self, asked: Asked) -> Asked | None:
         """Forget a request; return what is to be sent to cancel it, None where the answer or the end has come."""
         self._awaited.discard(asked.number)
+        # Carried out, perhaps, before it was given up.
+        self.changed |= asked.number in self._changing
         response = self._responses.pop(asked.number, None)
         if response is not None:
             close_all(response.descriptors)
@@ -167,6 +188,8 @@ class Dialogue:
         the kernel tells by ECONNRESET (unix_release_sock in net/unix/af_unix.c); with the end of the stream alone, only
         requests that change nothing are repeated.
         """
+        if isinstance(self.ended, TurnedAway):
+            return True
         if not self._silent or self.ended is None:
             return False
         if asked is None or asked.looks or asked.number not in self._sent:
@@ -212,7 +235,9 @@ class Dialogue:
         self.events.extend([Raw(one.params) for one in taken.notifications if one.method == EVENT])
         awaited = False
         for response in taken.responses:
-            if response.id is None:
+            if self._replaceable and _turns_away(response.error):
+                self.ended = TurnedAway(str(response.error))
+            elif response.id is None:
                 self._complain(response)
             elif response.id in self._awaited:
                 self._responses[response.id] = response
@@ -236,6 +261,11 @@ class Dialogue:
             return False
         self.events.extend([message.params for message in messages])
         return True
+
+
+def _turns_away(error: UtracedError | None) -> bool:
+    """Tell whether an error is the broker's, that it does not serve this process."""
+    return isinstance(error, PermissionDenied) and "confined" in error.data
 
 
 def value_of(response: Response) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from utracectl.client import Client, connect
 from utracectl.exit_codes import OK
-from utracectl.messages import terminal_text
+from utracectl.messages import say, terminal_text
 from utracectl.showing import print_json, print_line
 from utraced.api import process
 from utraced.api.process import Details, Ids, Map, Memory, Process
@@ -27,7 +27,7 @@ _STATES = {
 
 def show_processes(root: int | None, *, json: bool, host: str | None = None) -> int:
     """Print the processes that may be traced, as a tree by parent, or as a JSON list."""
-    with connect(host=host) as client:
+    with connect(host=host, notice=say) as client:
         processes = list(_processes(client, root))
     if json:
         print_json({"processes": processes})
@@ -63,7 +63,7 @@ def tree(processes: Sequence[Process]) -> Iterator[tuple[str, Process]]:
 
 def show_info(pid: int, *, json: bool, host: str | None = None) -> int:
     """Print what is known of a process."""
-    with connect(host=host) as client:
+    with connect(host=host, notice=say) as client:
         details = client.call(process.Info(pid=pid))
     if json:
         print_json(details)
@@ -106,7 +106,7 @@ def info_lines(details: Details) -> Iterator[tuple[str, str]]:
 
 def show_maps(pid: int, *, json: bool, host: str | None = None) -> int:
     """Print the mappings of a process as proc_pid_maps(5) does."""
-    with connect(host=host) as client:
+    with connect(host=host, notice=say) as client:
         maps = list(_maps(client, pid))
     if json:
         print_json({"maps": maps})

@@ -20,7 +20,7 @@ MOST_HOLDINGS = 100
 
 def show_status(*, json: bool, host: str | None = None) -> int:
     """Print the sessions that the daemon tells of, ours among them, or a JSON list of them."""
-    with connect(host=host) as client:
+    with connect(host=host, notice=say) as client:
         own = client.call(Hello(client=f"utracectl {VERSION}")).session
         sessions = list(_sessions(client))
         if client.worker is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from utracectl.command import find_program
 from utracectl.connect import connect_socket
-from utracectl.messages import WrongUsage
+from utracectl.messages import WrongUsage, say
 from utracectl.output import Output, open_output
 from utracectl.pids import is_pid
 
@@ -65,7 +65,7 @@ def trace(options: argparse.Namespace) -> int:
     from utracectl.client import client_of
     from utracectl.trace_run import Run
 
-    with client_of(link, json=options.json, again=connect_socket if host is None else None) as client:
+    with client_of(link, json=options.json, again=connect_socket if host is None else None, notice=say) as client:
         run = Run(client, output, options, selection)
         if words:
             run.start(words)

@@ -115,5 +115,5 @@ class Watch:
 
 def watch(pids: Sequence[int], events: Sequence[EventName], *, follow: bool, host: str | None = None) -> int:
     """Print the events of processes; returns the exit status."""
-    with connect(json=True, host=host) as client:
+    with connect(json=True, host=host, notice=say) as client:
         return Watch(client, Output(STDOUT, "stdout", what="output")).run(pids, events, follow=follow)

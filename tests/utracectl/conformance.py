@@ -21,10 +21,20 @@ from utracectl.connect import Link, NotConnected, start_worker
 from utracectl.dialogue import ConnectionEnded
 from utraced.api import daemon, engine, memory, process, thread
 from utraced.api.events import AnyEvent, Signal
-from utraced.errors import Gone, InvalidParams, LimitExceeded, MethodNotFound, NoSuchObject, NoSuchProcess
+from utraced.api.methods import registry
+from utraced.errors import (
+    Gone,
+    InvalidParams,
+    LimitExceeded,
+    MethodNotFound,
+    NoSuchObject,
+    NoSuchProcess,
+    PermissionDenied,
+)
 from utraced.model import Hex
+from utraced.rpc.connection import Connection
 from utraced.rpc.method import Method
-from utraced.rpc.packet import Descriptors
+from utraced.rpc.packet import Descriptors, Packet
 
 Result = TypeVar("Result")
 NOBODY = 4_194_304
@@ -93,7 +103,8 @@ def fake(opened: Open) -> Iterator[Service]:
 class Daemon:
     """Listens at ``path``, and hangs up on one connection after the other, as ``ways`` say; then it serves one.
 
-    ``unread``: with the request unread; ``read``: after reading it.
+    ``unread``: with the request unread; ``read``: after reading it; ``away``: after an answer that it does not serve
+    confined processes.
     """
 
     def __init__(self, path: Path, *ways: str) -> None:
@@ -133,8 +144,13 @@ class Daemon:
                 self.worker = FakeWorker(client, pid=77)
                 return
             select.select([client], [], [])
-            if way == "read":
-                client.recv(300_000)
+            if way != "unread":
+                packet = client.recv(300_000)
+            if way == "away":
+                connection = Connection(registry())
+                (request,) = connection.receive(Packet(packet)).requests
+                error = PermissionDenied("not served", reason="policy", confined=["no_new_privs is set"])
+                client.send(connection.error(request, error)[0].data)
             client.close()
 
 
@@ -223,6 +239,54 @@ class Reconnecting:
             client.call(daemon.Hello())
         client.close()
         assert listening.connections == 1
+
+
+class Confined:
+    """What a client does that the daemon does not serve, as it is confined; ``dial`` connects to the usual sockets."""
+
+    @pytest.fixture
+    def usual(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Daemon]]:
+        monkeypatch.delenv("UTRACED_SOCKET", raising=False)
+        monkeypatch.setattr("utracectl.connect.SYSTEM_SOCKET", str(tmp_path / "socket"))
+        started: list[Daemon] = []
+
+        def start(*ways: str) -> Daemon:
+            started.append(Daemon(tmp_path / "socket", *ways))
+            return started[-1]
+
+        yield start
+        for one in started:
+            one.close()
+
+    def test_a_private_worker_serves_it(self, usual: Callable[..., Daemon], dial: Dial) -> None:
+        usual("away")
+        client = dial()
+        assert client.worker is None
+        welcome = client.call(daemon.Hello())
+        assert client.worker == welcome.tracer_pid
+        assert client.call_raw("daemon.hello")["tracer_pid"] == client.worker
+        client.close()
+        os.waitpid(welcome.tracer_pid, 0)
+
+    def test_also_for_what_changes_something(self, usual: Callable[..., Daemon], dial: Dial) -> None:
+        usual("away")
+        client = dial()
+        with target() as pid:
+            assert client.call(engine.Attach(pid=pid)).engine == 1
+            worker = client.worker
+            client.close()
+            assert worker is not None
+            os.waitpid(worker, 0)
+
+    def test_a_daemon_that_was_asked_for_by_name_is_not_replaced(
+        self, usual: Callable[..., Daemon], dial: Dial, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        usual("away")
+        monkeypatch.setenv("UTRACED_SOCKET", str(tmp_path / "socket"))
+        client = dial()
+        with pytest.raises(PermissionDenied, match="not served"):
+            client.call(daemon.Hello())
+        client.close()
 
 
 class Conformance:

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
-from tests.utracectl.conformance import AnyClient, Conformance, Daemon, Dial, Open, Reconnecting
+from tests.utracectl.conformance import AnyClient, Confined, Conformance, Daemon, Dial, Open, Reconnecting
 from tests.utracectl.fake_worker import FakeWorker
 from tests.utracectl.server import HELLO, event, response
 from utracectl import aio
@@ -71,7 +71,7 @@ class TestAsync(Conformance):
             yield lambda link: Blocking(portal, portal.call(partial(Client, link.socket, worker=link.worker)))
 
 
-class TestAsyncReconnecting(Reconnecting):
+class TestAsyncReconnecting(Reconnecting, Confined):
     @pytest.fixture(params=["asyncio", "trio"])
     def dial(self, request: pytest.FixtureRequest) -> Iterator[Dial]:
         with start_blocking_portal(request.param) as portal, ExitStack() as opened:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.live.machine import state, until
-from tests.utracectl.conformance import Conformance, Dial, Open, Reconnecting
+from tests.utracectl.conformance import Confined, Conformance, Dial, Open, Reconnecting
 from tests.utracectl.fake_worker import FakeWorker
 from tests.utracectl.server import HELLO, Answer, Server, event, response
 from utracectl.client import Client, ConnectionEnded, client_of, connect
@@ -42,7 +42,7 @@ class TestBlocking(Conformance):
         return lambda link: client_of(link, json=request.param)
 
 
-class TestBlockingReconnecting(Reconnecting):
+class TestBlockingReconnecting(Reconnecting, Confined):
     @pytest.fixture
     def dial(self) -> Dial:
         return connect

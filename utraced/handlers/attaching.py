@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from time import monotonic_ns
+from typing import Any
 
-from utraced.errors import LimitExceeded, PermissionDenied, TimedOut
+from utraced.errors import LimitExceeded, NoSuchProcess, PermissionDenied, TimedOut
+from utraced.kernel.proc import Process
+from utraced.linux.handing import WORKER_NAME
 from utraced.tracing import control
 from utraced.tracing.engine import Engine
-from utraced.tracing.process import Process
+from utraced.tracing.process import Process as Traced
 from utraced.tracing.waiting import Waiter
 
 from .context import Context
+from .deadlocks import check_deadlock
 from .target import Target
 
 PATIENCE = 0.05
 """Seconds between looks whether threads that do not stop are in uninterruptible sleep."""
 
 
-def process_of(target: Target, context: Context) -> Process:
+def process_of(target: Target, context: Context) -> Traced:
     """Attach to a process; raises NoSuchProcess, PermissionDenied."""
-    if target.pid == context.session.peer.pid:
-        raise PermissionDenied(
-            f"process {target.pid} is the client itself",
-            reason="would_deadlock",
-            hint="A process cannot wait for its own stops: let another process trace it.",
-        )
-    return context.tracer.attach(target.pid)
+    check_deadlock(target.pid, context.session)
+    try:
+        return context.tracer.attach(target.pid)
+    except PermissionDenied as error:
+        if error.reason == "traced_by_other":
+            _name_socket(error.data["tracer"], context)
+        raise
+
+
+def _name_socket(tracer: dict[str, Any], context: Context) -> None:
+    """Add the socket that leads to a tracer which is a worker like us, where there is one.
+
+    Whoever calls himself a worker is believed: it is root who has made the socket, and it leads to a worker.
+    """
+    try:
+        with Process(tracer["pid"]) as process:
+            uid = process.status().users.real
+    except (NoSuchProcess, PermissionError):
+        return
+    if tracer["comm"] != WORKER_NAME:
+        return
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return
+    path = os.path.join(os.path.dirname(context.session.socket), "as", f"{user}.sock")
+    if os.path.exists(path):
+        tracer["socket"] = path
 
 
 async def stopped(context: Context, engine: Engine, waiter: Waiter, timeout_ms: int | None = None) -> None:

@@ -19,6 +19,8 @@ from utraced.linux.closing import close_aside
 from utraced.linux.identity import Identity
 from utraced.model import SessionAccess
 
+WORKER_NAME = "utraced-worker"
+"""The comm of a worker, in proc(5)'s word."""
 MAX_MESSAGE = 200_000
 """Bytes: what a socket's default buffer carries."""
 

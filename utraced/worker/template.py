@@ -18,7 +18,7 @@ from importlib import import_module
 import anyio
 import anyio.lowlevel
 
-from utraced.linux.handing import Order, Receiver
+from utraced.linux.handing import WORKER_NAME, Order, Receiver
 from utraced.linux.identity import assume
 from utraced.linux.prctl import set_name
 from utraced.syscalls.calls import signatures
@@ -83,7 +83,7 @@ def _be_worker(order: Order, channel: int, *, kin: frozenset[int]) -> None:
     """Be a worker, to the end of this process."""
     status = 1
     try:
-        set_name("utraced-refuser" if order.refuses else "utraced-worker")
+        set_name("utraced-refuser" if order.refuses else WORKER_NAME)
         os.closerange(STANDARD, channel)
         os.closerange(channel + 1, os.sysconf("SC_OPEN_MAX"))
         for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
