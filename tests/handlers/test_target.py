@@ -5,9 +5,10 @@ import pytest
 
 from tests.children import child, ended, zombie
 from tests.handlers.contexts import context
+from utraced.api.daemon import Check
 from utraced.api.process import Info
 from utraced.errors import InvalidParams, NoSuchProcess
-from utraced.handlers.target import resolve
+from utraced.handlers.target import resolve, resolve_any
 from utraced.kernel.proc import Process
 
 
@@ -85,3 +86,13 @@ def test_a_process_that_never_was_and_a_thread():
         resolve(Info(pid=tids[0]), context())
     go.set()
     thread.join()
+
+
+def test_where_none_need_be_named():
+    assert resolve_any(Check(), context()) is None
+    with child() as pid:
+        assert resolve_any(Check(pid=pid), context()) == resolve(Info(pid=pid), context())
+        assert resolve_any(Check(pidfd=0), context(os.pidfd_open(pid))).pid == pid
+        with pytest.raises(InvalidParams) as told:
+            resolve_any(Check(start_time=start_of(pid)), context())
+    assert told.value.data["member"] == "start_time"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from utraced.errors import Cancelled, DeniedReason, NoSuchProcess, PermissionDenied, TimedOut
 from utraced.model import Peer, Value
-from utraced.rpc.method import Method
+from utraced.rpc.method import Method, TargetMethod
 
 PROTOCOL = 1
 """The version that PROTOCOL.md describes."""
@@ -66,6 +67,50 @@ class Welcome(Value, frozen=True):
     pid_namespace: int
     limits: Limits
     features: dict[str, Feature]
+
+
+Verdict = Literal["works", "limited", "no", "unknown"]
+
+
+class Finding(Value, frozen=True):
+    """One thing that was looked at.
+
+    ``subject``: what it is about, as ``privileges``, ``yama`` or ``tracer``.  ``verdict``: whether it works, works in
+    part, stands in the way, or could not be found out.  ``text``: what was found, in plain words.  ``hint``: what to do
+    about it.  ``reason``: of what stands in the way of a process, the reason that ``permission_denied`` gives.
+    ``feature``: the name under which ``daemon.hello`` tells the same.
+    """
+
+    subject: str
+    verdict: Verdict
+    text: str
+    hint: str | None = None
+    reason: DeniedReason | None = None
+    feature: str | None = None
+
+
+class Checked(Value, frozen=True):
+    """What works here, and why not.
+
+    ``findings``: about the daemon and the machine.  ``conclusion``: whether the process asked for can be traced, or,
+    where none was asked for, whether any can.  ``process``: about the process asked for, all that stands in its way and
+    not only what a refusal would tell; absent where none was asked for.
+    """
+
+    findings: tuple[Finding, ...]
+    conclusion: Finding
+    process: tuple[Finding, ...] | None = None
+
+
+class Check(TargetMethod[Checked], frozen=True):
+    """Find out what works here and what not, why, and what to do; of a process too, where one is named.
+
+    Nothing is attached to and nothing changed.  What the kernel can be asked it is asked, so that this may differ from
+    what users, groups and settings alone would let one expect; the findings then say so.
+    """
+
+    method = "daemon.check"
+    errors = (NoSuchProcess, PermissionDenied, Cancelled, TimedOut)
 
 
 class Hello(Method[Welcome], frozen=True):

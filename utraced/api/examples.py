@@ -78,6 +78,35 @@ _DETAILS = process.Details(
 EXAMPLES: tuple[Example, ...] = (
     example("Who is there", daemon.Hello(client="my debugger"), _WELCOME),
     example(
+        "Why not process 4711",
+        daemon.Check(pid=_PID),
+        daemon.Checked(
+            findings=(
+                daemon.Finding(
+                    subject="attach", verdict="works", text="running processes can be traced", feature="attach_running"
+                ),
+                daemon.Finding(subject="yama", verdict="works", text="this kernel does not run Yama"),
+            ),
+            conclusion=daemon.Finding(
+                subject="conclusion",
+                verdict="no",
+                text="You cannot trace process 4711 (sleep): process 4711 is traced by gdb (4720).",
+                hint="Let that tracer go first, or connect to it if it is a utraced.",
+                reason="traced_by_other",
+            ),
+            process=(
+                daemon.Finding(subject="process", verdict="works", text="sleep, sleeping, 1 thread"),
+                daemon.Finding(
+                    subject="tracer",
+                    verdict="no",
+                    text="process 4711 is traced by gdb (4720)",
+                    hint="Let that tracer go first, or connect to it if it is a utraced.",
+                    reason="traced_by_other",
+                ),
+            ),
+        ),
+    ),
+    example(
         "Attach, and hold every thread",
         engine.Attach(pid=_PID, start_time=_STARTED, events={"exec": "hold", "signal": "report"}, hold=True),
         engine.Attached(

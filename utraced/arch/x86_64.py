@@ -14,3 +14,7 @@ USER32_CS = 0x23
 """The code segment of 32-bit mode, linux/arch/x86/include/asm/segment.h."""
 TRAP_FLAG = 0x100
 """TF of eflags: a trap after each instruction."""
+
+NR_PERF_EVENT_OPEN = 298
+NR_BPF = 321
+"""linux/arch/x86/entry/syscalls/syscall_64.tbl; the C library has no functions for these calls."""

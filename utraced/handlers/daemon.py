@@ -1,17 +1,22 @@
-"""daemon.hello."""
+"""The daemon itself: daemon.hello, daemon.check."""
 
 from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Awaitable
 from functools import cache
 
 from utraced.api import daemon as api
-from utraced.kernel.denied import yama_scope
+from utraced.kernel import allowed
+from utraced.kernel.denied import explained
+from utraced.kernel.examine import examine
 from utraced.version import VERSION
 
+from .aside import aside
 from .context import Context, handles
 from .limits import MAX_BATCH, MAX_FDS, MAX_PACKET, MAX_READ, MAX_VALUES, MAX_WAITING
+from .target import Target, resolve_any
 
 
 @handles(api.Hello)
@@ -47,6 +52,13 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
     )
 
 
+@handles(api.Check)
+def check(params: api.Check, context: Context) -> Awaitable[api.Checked]:
+    """Find out what works here, and for one process."""
+    target = resolve_any(params, context)
+    return aside(lambda: _checked(target))
+
+
 @cache
 def _boot_id() -> str:
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
@@ -69,17 +81,21 @@ def _user(uid: int) -> str:
 @cache
 def _features() -> dict[str, api.Feature]:
     """Tell what works here, and why not, as it stood when first asked."""
-    scope = yama_scope()
-    reasons = {
-        1: "kernel.yama.ptrace_scope is 1: only what was started with utracectl, or named this tracer",
-        2: "kernel.yama.ptrace_scope is 2: only root may trace",
-        3: "kernel.yama.ptrace_scope is 3: nobody may trace until the next boot",
-    }
-    root = os.geteuid() == 0
-    running = scope == 0 or (root and scope < 3)
-    started = scope <= 1 or (root and scope < 3)
     return {
-        "attach_running": api.Feature(available=running, reason=None if running else reasons[scope]),
-        "attach_started": api.Feature(available=started, reason=None if started else reasons[scope]),
-        "backend.ptrace": api.Feature(available=started, reason=None if started else reasons[scope]),
+        finding.feature: api.Feature(available=True)
+        if finding.verdict == "works"
+        else api.Feature(available=False, reason=finding.text)
+        for finding in allowed.tracing()
+        if finding.feature is not None
     }
+
+
+def _checked(target: Target | None) -> api.Checked:
+    """Look at everything."""
+    tracing = list(allowed.tracing())
+    findings = (*tracing, *allowed.machine())
+    if target is None:
+        return api.Checked(findings=findings, conclusion=allowed.conclusion(tracing))
+    with explained(target.pid):
+        found = examine(target.pid, target.start_time)
+    return api.Checked(findings=findings, process=found.findings, conclusion=found.conclusion)

@@ -43,6 +43,15 @@ def resolve(params: TargetMethod[Any], context: Context) -> Target:
     return target
 
 
+def resolve_any(params: TargetMethod[Any], context: Context) -> Target | None:
+    """Return the process as ``resolve`` does, None where none is named; raises InvalidParams for a time of none."""
+    if params.pid is not None or params.pidfd is not None:
+        return resolve(params, context)
+    if params.start_time is not None:
+        raise InvalidParams("start_time is of a process: name that by pid or pidfd", member="start_time")
+    return None
+
+
 def _from_pid(pid: int) -> Target:
     """Return the process that has ``pid`` now."""
     with explained(pid), Process(pid) as process:
