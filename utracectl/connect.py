@@ -39,6 +39,14 @@ class Link(NamedTuple):
     usual: bool = False
 
 
+class Found(NamedTuple):
+    """A connection to a daemon and the path of its socket, None where none listens; the paths that were ``passed``."""
+
+    link: Link | None
+    path: str | None
+    passed: tuple[str, ...] = ()
+
+
 def connect_socket(environment: Mapping[str, str] | None = None, *, host: str | None = None) -> Link:
     """Return a connection to a daemon, or to an embedded worker; to those of ``host``, by ssh, where it is given.
 
@@ -49,18 +57,29 @@ def connect_socket(environment: Mapping[str, str] | None = None, *, host: str | 
         from utracectl.remote import connect_host
 
         return connect_host(host)
+    return find_daemon(environment).link or start_worker(environment)
+
+
+def find_daemon(environment: Mapping[str, str] | None = None) -> Found:
+    """Return a connection to the first daemon that listens, and why those before it were passed over.
+
+    Raises ``NotConnected`` where ``UTRACED_SOCKET`` names one that does not answer, or one that there is cannot be
+    talked to.
+    """
     environment = os.environ if environment is None else environment
     asked = environment.get("UTRACED_SOCKET")
     if asked:
-        return Link(open_socket(asked))
+        return Found(Link(open_socket(asked)), asked)
+    passed: list[str] = []
     for path in _usual_paths(environment):
         try:
-            return Link(open_socket(path), usual=True)
+            return Found(Link(open_socket(path), usual=True), path, tuple(passed))
         except NotConnected as error:
             cause = error.__cause__
             if not (isinstance(cause, OSError) and cause.errno in _ABSENT):
                 raise
-    return start_worker(environment)
+            passed.append(f"{path} ({cause.strerror})")
+    return Found(None, None, tuple(passed))
 
 
 def start_worker(environment: Mapping[str, str] | None = None) -> Link:

@@ -23,7 +23,7 @@ from utracectl.messages import Failure, WrongUsage, error_text, say
 GROUPS = {
     "Trace": ("trace", "events"),
     "Look": ("ps", "info", "maps"),
-    "The daemon": ("status", "call", "stdio"),
+    "The daemon": ("doctor", "status", "call", "stdio"),
 }
 """The verbs as --help has them."""
 VERBS = tuple(verb for verbs in GROUPS.values() for verb in verbs)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from utracectl import connect
-from utracectl.connect import NotConnected, connect_socket, start_worker
+from utracectl.connect import NotConnected, connect_socket, find_daemon, start_worker
 
 
 def listener(path: Path) -> socket.socket:
@@ -59,6 +59,17 @@ def test_a_socket_asked_for_that_nobody_answers_is_an_error(places: dict[str, Pa
         pytest.raises(NotConnected, match=r"asked\.sock \(Connection refused\): start it, or unset UTRACED_SOCKET"),
     ):
         connect_socket(environment(places, asked=True))
+
+
+def test_what_was_passed_over_is_told(places: dict[str, Path]) -> None:
+    nobody = find_daemon(environment(places, asked=False))
+    system, user = (f"{places[name]} (No such file or directory)" for name in ("system", "user"))
+    assert nobody == (None, None, (system, user))
+    with listener(places["user"]):
+        link, path, passed = find_daemon(environment(places, asked=False))
+    assert link is not None
+    link.socket.close()
+    assert (path, passed) == (str(places["user"]), (system,))
 
 
 def test_a_name_too_long_for_a_socket(places: dict[str, Path]) -> None:

@@ -90,7 +90,7 @@ EXAMPLES: tuple[Example, ...] = (
             conclusion=daemon.Finding(
                 subject="conclusion",
                 verdict="no",
-                text="You cannot trace process 4711 (sleep): process 4711 is traced by gdb (4720).",
+                text="You cannot trace process 4711 (sleep): it is traced by gdb (4720).",
                 hint="Let that tracer go first, or connect to it if it is a utraced.",
                 reason="traced_by_other",
             ),

@@ -148,7 +148,7 @@ def _container() -> Finding:
         subject="container",
         verdict="limited",
         text=f"the daemon seems to be in a container: {', '.join(signs)}",
-        hint="Only processes of the container are seen from here.",
+        hint="Processes outside of it may not be seen from here.",
     )
 
 

@@ -10,6 +10,7 @@ from utraced.kernel import allowed, questions, yama
 from utraced.kernel.obstacles import OF_ACCESS, Obstacle, Subject, obstacles, privileged
 from utraced.kernel.proc import Process, Stat, Status
 from utraced.linux import confinement
+from utraced.linux.capability_names import capability_names
 from utraced.linux.confinement import Ids
 from utraced.linux.errno_errors import refused
 from utraced.model import text_of
@@ -107,7 +108,7 @@ def _free(subject: Subject, seen: Seen) -> list[Finding]:
         case "group":
             text = f"{_ids('gid', status.groups)}{override}"
         case "capabilities":
-            text = f"it has {status.permitted:#x}{override}" if status.permitted else "it has none"
+            text = f"it has {capability_names(status.permitted)}{override}" if status.permitted else "it has none"
         case "dumpable":
             text = f"does not matter{override}" if override else "it lets others look into it"
         case "tracer":
@@ -192,6 +193,11 @@ def _conclude(seen: Seen, findings: list[Finding]) -> Finding:
     against = [finding for finding in against if finding.hint] or against
     if not against:
         return Finding(subject="conclusion", verdict="works", text=f"You can trace {name}.")
+    prefix = f"process {seen.pid} "
+    texts = [
+        f"it {text.removeprefix(prefix)}" if text.startswith(prefix) else text
+        for text in (finding.text for finding in against)
+    ]
     hints: dict[str, str] = {}
     for finding in against:
         kind = "privileges" if finding.subject in _PRIVILEGES else finding.subject
@@ -199,7 +205,7 @@ def _conclude(seen: Seen, findings: list[Finding]) -> Finding:
     return Finding(
         subject="conclusion",
         verdict="no",
-        text=f"You cannot trace {name}: {'; '.join(finding.text for finding in against)}.",
+        text=f"You cannot trace {name}: {'; '.join(texts)}.",
         hint=" ".join(filter(None, hints.values())),
         reason=against[0].reason,
     )

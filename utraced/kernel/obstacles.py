@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 from utraced.errors import NoSuchProcess, PermissionDenied, UtracedError
 from utraced.kernel import questions, yama
 from utraced.kernel.proc import Process, Stat, Status, comm_of
+from utraced.linux.capability_names import capability_names
 from utraced.linux.confinement import Ids
 from utraced.model import text_of
 
@@ -110,14 +111,15 @@ def _foreign(process: Process, status: Status, mine: Status) -> Iterator[Obstacl
                 hint=f"Connect from a shell with the same primary group: newgrp, or sg {status.groups.real}.",
             ),
         )
-    if status.permitted & ~mine.permitted:
+    missing = status.permitted & ~mine.permitted
+    if missing:
         yield Obstacle(
             "capabilities",
             PermissionDenied(
-                f"process {pid} has capabilities that the tracer has not",
+                f"process {pid} has capabilities that the tracer has not: {capability_names(missing)}",
                 reason="capabilities",
                 hint="Trace it as root: programs with file capabilities are guarded like set-uid ones.",
-                missing=f"{status.permitted & ~mine.permitted:#x}",
+                missing=f"{missing:#x}",
             ),
         )
     # Unlike the directory, the files in /proc/PID belong to root when the process is not dumpable

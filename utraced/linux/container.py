@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 
-_FIRST_USER_NAMESPACE = 0xEFFF_FFFD
-_FIRST_PID_NAMESPACE = 0xEFFF_FFFC
+FIRST_USER_NAMESPACE = 0xEFFF_FFFD
+FIRST_PID_NAMESPACE = 0xEFFF_FFFC
 """linux/include/uapi/linux/nsfs.h, init_ns_ino."""
 
 _FILES = {".dockerenv": "docker", "run/.containerenv": "podman"}
@@ -27,9 +27,9 @@ def signs(root: str = "/", *, user_namespace: int | None = None, pid_namespace: 
     group = container_group(_read(os.path.join(root, "proc/self/cgroup")))
     if group:
         found.append(f"its control group is {group}'s")
-    if (user_namespace or os.stat("/proc/self/ns/user").st_ino) != _FIRST_USER_NAMESPACE:
+    if (user_namespace or os.stat("/proc/self/ns/user").st_ino) != FIRST_USER_NAMESPACE:
         found.append("its user namespace is not the machine's first")
-    if (pid_namespace or os.stat("/proc/self/ns/pid").st_ino) != _FIRST_PID_NAMESPACE:
+    if (pid_namespace or os.stat("/proc/self/ns/pid").st_ino) != FIRST_PID_NAMESPACE:
         found.append("its pid namespace is not the machine's first")
     return tuple(found)
 
