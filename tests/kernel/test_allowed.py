@@ -3,7 +3,8 @@ import os
 import pytest
 
 from tests.children import as_user, isolated, needs_root
-from tests.kernel.test_questions import NR_PTRACE, forbid
+from tests.kernel.test_questions import KILL, NR_PTRACE, forbid
+from utraced.arch.x86_64 import NR_BPF, NR_PERF_EVENT_OPEN
 from utraced.kernel import allowed, questions, yama
 from utraced.kernel.allowed import conclusion, machine, tracing
 from utraced.linux import container
@@ -57,6 +58,16 @@ def test_a_sandbox_forbids_everything():
     assert set(told.values()) == {"no"}
     assert "seccomp" in text
     assert seccomp[:2] == ("limited", "of the daemon: no_new_privs is set, a seccomp filter is installed")
+
+
+@pytest.mark.parametrize(("nr", "subject"), [(NR_BPF, "BPF"), (NR_PERF_EVENT_OPEN, "perf events")])
+def test_a_filter_that_kills_for_asking_is_not_provoked(nr, subject):
+    def ask():
+        forbid(nr, KILL)
+        return found(machine())[subject]
+
+    verdict, text, _ = isolated(ask)
+    assert (verdict, "not asked" in text) == ("unknown", True)
 
 
 def test_no_new_privs_alone_is_told():

@@ -6,15 +6,17 @@ import pytest
 
 from tests.children import as_user, become, child, ended, isolated, libc, needs_root, own_program, zombie
 from utraced.kernel import questions
-from utraced.kernel.questions import may_access, may_count, may_make_bpf_maps, may_ptrace
+from utraced.kernel.questions import filtered, may_access, may_count, may_make_bpf_maps, may_ptrace
 from utraced.linux.prctl import no_new_privs
 
 NR_PTRACE, NR_PROCESS_VM_READV = 101, 310
+KILL = 0x8000_0000
+"""SECCOMP_RET_KILL_PROCESS."""
 PARANOID = "/proc/sys/kernel/perf_event_paranoid"
 
 
-def forbid(nr):
-    """Have a system call answered by EPERM (linux/filter.h, linux/seccomp.h)."""
+def forbid(nr, answer=0x0005_0000 | errno.EPERM):
+    """Have a system call answered by EPERM, or otherwise (linux/filter.h, linux/seccomp.h)."""
 
     class Program(ctypes.Structure):
         _fields_ = [("len", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
@@ -22,7 +24,7 @@ def forbid(nr):
     instructions = [
         (0x20, 0, 0, 0),
         (0x15, 0, 1, nr),
-        (0x06, 0, 0, 0x0005_0000 | errno.EPERM),
+        (0x06, 0, 0, answer),
         (0x06, 0, 0, 0x7FFF_0000),
     ]
     words = b"".join(
@@ -81,14 +83,29 @@ def test_asking_reads_nothing(monkeypatch):
     assert may_access(os.getpid())
 
 
-@pytest.mark.parametrize("nr", [NR_PTRACE, NR_PROCESS_VM_READV])
-def test_a_sandbox_that_forbids_it(nr):
+def test_a_sandbox_that_forbids_it():
     def ask():
-        before = may_ptrace()
-        forbid(nr)
-        return before, may_ptrace()
+        before = may_ptrace(), filtered()
+        forbid(NR_PTRACE)
+        return before, (may_ptrace(), filtered())
 
-    assert isolated(ask) == (True, False)
+    assert isolated(ask) == ((True, False), (False, True))
+
+
+@needs_root
+def test_a_filter_that_kills_for_asking_is_not_provoked():
+    with child() as own, child(lambda: become(1000)) as foreign:
+
+        def ask():
+            forbid(NR_PROCESS_VM_READV, KILL)
+            return may_access(own), may_access(foreign)
+
+        def ask_as_user():
+            forbid(NR_PROCESS_VM_READV, KILL)
+            return may_access(own), may_access(foreign), may_access(os.getpid())
+
+        assert isolated(ask) == (True, True)
+        assert as_user(ask_as_user, 1000) == (False, False, False)
 
 
 @needs_root

@@ -27,6 +27,7 @@ _MOST = 4096
 """Bytes of one of them that are read."""
 
 _NOT_NEEDED = "Tracing with ptrace, the only backend of this version, does not need it."
+_NOT_ASKED = "not asked: for this call the seccomp filter of the daemon might end it"
 
 
 def tracing() -> Iterator[Finding]:
@@ -156,6 +157,8 @@ def _perf() -> Finding:
     """Tell what of the kernel's events we may have."""
     paranoid = _line(_PERF_PARANOID)
     setting = "" if paranoid is None else f" (kernel.perf_event_paranoid is {paranoid})"
+    if questions.filtered():
+        return Finding(subject="perf events", verdict="unknown", text=f"{_NOT_ASKED}{setting}", hint=_NOT_NEEDED)
     if questions.may_count(kernel=True):
         return Finding(subject="perf events", verdict="works", text=f"of programs and of the kernel{setting}")
     if questions.may_count(kernel=False):
@@ -167,6 +170,8 @@ def _bpf(mine: Status) -> Finding:
     """Tell whether programs could be loaded into the kernel that look at others."""
     disabled = _line(_BPF_DISABLED)
     setting = "" if disabled is None else f" (kernel.unprivileged_bpf_disabled is {disabled})"
+    if questions.filtered():
+        return Finding(subject="BPF", verdict="unknown", text=f"{_NOT_ASKED}{setting}", hint=_NOT_NEEDED)
     if not questions.may_make_bpf_maps():
         return Finding(
             subject="BPF", verdict="no", text=f"the kernel lets the daemon load none{setting}", hint=_NOT_NEEDED

@@ -21,7 +21,7 @@ CAP_SYS_PTRACE = 1 << 19
 """linux/include/uapi/linux/capability.h."""
 
 NO_PTRACE = "a seccomp filter forbids the daemon to call ptrace"
-HINT_NO_PTRACE = "Run it outside of the sandbox or container, or allow ptrace and process_vm_readv there."
+HINT_NO_PTRACE = "Run it outside of the sandbox or container, or allow ptrace there."
 
 Subject = Literal["daemon", "process", "owner", "group", "capabilities", "dumpable", "tracer", "yama"]
 
