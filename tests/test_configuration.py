@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -42,6 +43,15 @@ def test_what_a_file_says() -> None:
     assert found.limits == Limits(sessions=10, tracees=100)
     assert found.idle.worker == 5
     assert found.broker.foreign_pid_namespaces
+
+
+def test_the_example_for_people_has_the_defaults() -> None:
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    [example] = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    found = parse(example)
+    assert (found.limits, found.idle, found.broker) == (Limits(), Idle(), Broker())
+    for name in (*Limits.__struct_fields__, *Idle.__struct_fields__, *Broker.__struct_fields__):
+        assert f"{name} = " in example
 
 
 def test_a_user_has_everybody_s_limits_but_for_his_own() -> None:

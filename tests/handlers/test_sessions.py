@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from utraced.audit import Audit
 from utraced.configuration import Limits
 from utraced.errors import LimitExceeded
 from utraced.handlers.sessions import Sessions
@@ -10,7 +11,7 @@ from utraced.model import Peer
 
 
 def sessions(**limits: int) -> Sessions:
-    return Sessions(Tracer(lambda _: None), Limits(**limits))
+    return Sessions(Tracer(lambda _: None), Limits(**limits), Audit())
 
 
 def peer(uid: int) -> Peer:

@@ -76,20 +76,39 @@ class Peer:
 
 
 class Daemon:
-    """A running daemon; ``said`` is what it has written to stderr so far, ``address`` where it listens."""
+    """A running daemon; ``said`` is what it has written to stderr so far, ``address`` where it listens.
+
+    ``trail`` is what stood between as lines of JSON: the audit trail.
+    """
 
     def __init__(self, process: Popen[bytes], address: str) -> None:
         self.process = process
         self.pid = process.pid
         self.address = address
         self.said = ""
+        self.trail: list[dict[str, Any]] = []
 
     def says(self) -> str:
         """Return the next line that it writes, "" at its end."""
         assert self.process.stderr is not None
-        line = self.process.stderr.readline().decode()
+        while self._is_trail(line := self.process.stderr.readline().decode()):
+            pass
         self.said += line
         return line.strip()
+
+    def audits(self) -> dict[str, Any]:
+        """Return the next line of the audit trail; others before it are kept in ``said``."""
+        assert self.process.stderr is not None
+        while not self._is_trail(line := self.process.stderr.readline().decode()):
+            assert line, f"the daemon ended after {self.trail[-3:]}"
+            self.said += line
+        return self.trail[-1]
+
+    def _is_trail(self, line: str) -> bool:
+        if not line.startswith("{"):
+            return False
+        self.trail.append(msgspec.json.decode(line))
+        return True
 
     def connect(self) -> Peer:
         return Peer(self.address)
@@ -102,7 +121,8 @@ class Daemon:
     def end(self) -> int:
         """Wait for its end and return its status."""
         assert self.process.stderr is not None
-        self.said += self.process.stderr.read().decode()
+        while self.says():
+            pass
         return self.process.wait(PATIENCE)
 
 

@@ -50,7 +50,7 @@ def worker(idle: float = 60, prepare: Callable[[], object] = lambda: None) -> It
         try:
             ours.close()
             prepare()
-            serve_handed(theirs.detach(), idle, Limits(), frozenset())
+            serve_handed(theirs.detach(), idle, Limits(), frozenset(), user="somebody")
         finally:
             os._exit(0)
     theirs.close()

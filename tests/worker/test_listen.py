@@ -19,6 +19,7 @@ import pytest
 from tests.children import NOBODY, as_user, fork, isolated, needs_root, own_program
 from tests.worker.daemon import Daemon, Peer, activated, address_of, listener, listening
 from utraced.api.methods import registry
+from utraced.audit import Audit
 from utraced.configuration import Limits
 from utraced.handlers.limits import MAX_WAITING
 from utraced.handlers.sessions import Sessions
@@ -164,9 +165,10 @@ def test_silent_others_take_nobody_s_place(daemon: Daemon) -> None:
 def test_refused_peers_are_logged() -> None:
     with listener("logged") as sock, activated({"front": sock}) as daemon:
         as_user(lambda: answers(daemon.address, HELLO))
-        line = daemon.says()
-    assert f"uid {NOBODY}" in line
-    assert "at front" in line
+        line = daemon.audits()
+    assert line["action"] == "refusal"
+    assert line["peer"]["uid"] == NOBODY
+    assert (line["method"], line["reason"]) == ("connect", "policy")
 
 
 def test_a_client_that_dies_ends_its_session_though_a_child_keeps_the_socket(daemon: Daemon) -> None:
@@ -289,7 +291,7 @@ def test_a_lack_is_logged_once_and_waited_out(
     reading, writing = socket.socketpair()
     writing.send(b"!")
     lacking = Lacking(reading, 5)
-    acceptor = Acceptor(Sessions(Tracer(lambda _: None), Limits()), registry(), cast(Any, None))
+    acceptor = Acceptor(Sessions(Tracer(lambda _: None), Limits(), Audit()), registry(), cast(Any, None))
     with caplog.at_level(logging.ERROR), pytest.raises(KeyboardInterrupt):
         anyio.run(acceptor.run, lacking, cast(Any, None))
     reading.close()
@@ -310,7 +312,7 @@ def test_a_user_has_a_number_of_sessions() -> None:
             keep.append(sock)
 
         keep: list[socket.socket] = []
-        sessions = Sessions(Tracer(lambda _: None), Limits(sessions=2))
+        sessions = Sessions(Tracer(lambda _: None), Limits(sessions=2), Audit())
         with listener("most") as sock:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(

@@ -32,7 +32,7 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
         session=session.session,
         boot_id=_boot_id(),
         peer=session.peer,
-        target_user=_user(os.geteuid()),
+        target_user=user_name(os.geteuid()),
         access=session.access,
         tracer_pid=os.getpid(),
         pid_namespace=_pid_namespace(),
@@ -71,7 +71,8 @@ def _pid_namespace() -> int:
 
 
 @cache
-def _user(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """Return a user's name, or the number as text where it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

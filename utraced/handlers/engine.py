@@ -24,6 +24,7 @@ def attach(params: api.Attach, context: Context) -> Awaitable[api.Attached]:
     target = resolve(params, context)
     events = DEFAULT_EVENTS if params.events is None else _mask(params.events)
     process = process_of(target, context)
+    context.session.trail.attached(target.pid, target.start_time, method=params.method)
     engine = Engine(
         context.session,
         process,

@@ -11,6 +11,7 @@ from msgspec import Struct
 from utraced.api import events
 from utraced.api import session as api
 from utraced.api.events import Event
+from utraced.audit import Audit
 from utraced.configuration import Limits
 from utraced.errors import Gone, NoSuchObject
 from utraced.kernel.proc import comm_of
@@ -65,6 +66,7 @@ class Session:
     ``creating`` counts requests whose reply will bring a new id: until it is sent, events wait behind it.
     ``urgent``: there are events that should not wait for more to go with them.
     ``stirred``: where it notes that it has something to send; the worker's sessions share it.
+    ``trail`` is where it is told what this session does.
     """
 
     def __init__(self, session: int, peer: Peer, tracer: Tracer, limits: Limits = DEFAULTS) -> None:
@@ -72,6 +74,7 @@ class Session:
         self.peer = peer
         self.tracer = tracer
         self.limits = limits
+        self.trail = Audit().trail(peer, None)
         self.encoding: Encoding = JSON
         self.client: str | None = None
         self.access: SessionAccess = "full"
@@ -164,6 +167,8 @@ class Session:
         self.stirred.add(self)
         if type(event) is not events.Syscall and type(event) is not events.SyscallEntry:
             self.urgent = True
+            if type(event) is events.Clone and event.untraced is not None:
+                self.trail.exceeded("tracees", self.limits.tracees, pid=event.child_pid)
         elif event.strings is not None or event.memory is not None:
             self._batch_size += _contents_size(event)
         if self._batch_size >= PACKET_SIZE and not self.creating:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from utraced.audit import Audit, Trail
 from utraced.configuration import Limits
-from utraced.errors import LimitExceeded
+from utraced.errors import LimitExceeded, UtracedError
+from utraced.kernel.proc import comm_of
 from utraced.model import Peer, SessionAccess
 
 from .session import Session
@@ -18,15 +21,16 @@ if TYPE_CHECKING:
 class Sessions:
     """The open sessions by number; numbers are not used again.
 
-    ``stirred`` are those that may have something to send.  ``kin`` are the daemon's other processes, which it cannot do
-    without.
+    ``stirred`` are those that may have something to send.  ``audit`` is told what they do.  ``kin`` are the daemon's
+    other processes, which it cannot do without.
     """
 
-    def __init__(self, tracer: Tracer, limits: Limits, *, kin: frozenset[int] = frozenset()) -> None:
+    def __init__(self, tracer: Tracer, limits: Limits, audit: Audit, *, kin: frozenset[int] = frozenset()) -> None:
         self.open: dict[int, Session] = {}
         self._kin = kin
         self.stirred: set[Session] = set()
         self.limits = limits
+        self.audit = audit
         self._tracer = tracer
         self._last = 0
         self._of_user: Counter[int] = Counter()
@@ -48,11 +52,21 @@ class Sessions:
         self._last += 1
         session = self.open[self._last] = Session(self._last, peer, self._tracer, self.limits)
         session.fellows = self.open
+        session.trail = self.trail(peer, session=session.session, access=access)
         session.stirred = self.stirred
         session.access = access
         session.socket = socket
         session.kin = self._kin
         return session
+
+    def trail(self, peer: Peer, *, session: int | None = None, access: SessionAccess = "full") -> Trail:
+        """Return the audit trail of a connection, also of one that is not served."""
+        comm = None
+        if not self.audit.silent:
+            # Without descriptors (LimitExceeded) it goes on nameless.
+            with contextlib.suppress(UtracedError):
+                comm = comm_of(peer.pid)
+        return self.audit.trail(peer, comm, session=session, access=access)
 
     def remove(self, session: Session) -> None:
         """Forget a session that has ended."""

@@ -28,6 +28,7 @@ def start(params: api.Start, context: Context) -> Awaitable[api.Started]:
     signatures("x86_64")  # loaded before anything waits for it
     target = resolve(params, context)
     process = process_of(target, context)
+    context.session.trail.traces(target.pid, target.start_time, method=params.method)
     trace = Trace(
         context.session,
         selection,

@@ -90,13 +90,13 @@ class Acceptor:
             session = self._sessions.add(who, access=access, socket=name)
         except UtracedError as error:
             os.close(pidfd)
-            log.warning("refused pid %d, uid %d, gid %d at %s: %s", who.pid, who.uid, who.gid, name, error)
             self.refuse(sock, error, tasks)
             return
         tasks.start_soon(self._serve, sock, session, pidfd)
 
     def refuse(self, sock: socket.socket, error: UtracedError, tasks: anyio.abc.TaskGroup) -> None:
         """Answer a connection's first request with ``error``, and close it."""
+        self._sessions.trail(peer(sock)).failed(error, method="connect")
         if self._refused >= REFUSED_AT_ONCE:
             leave(sock)
             return

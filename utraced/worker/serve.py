@@ -16,11 +16,14 @@ import anyio
 import anyio.abc
 
 from utraced.api.methods import registry
+from utraced.audit import Audit
 from utraced.configuration import Limits
+from utraced.handlers.daemon import user_name
 from utraced.handlers.session import Session
 from utraced.handlers.sessions import Sessions
 from utraced.kernel.signalfd import open_sigchld
 from utraced.kernel.tracer import Tracer
+from utraced.linux.audit_sinks import sink_of
 from utraced.linux.credentials import peer, peer_pidfd
 from utraced.linux.ending import ending_signals
 from utraced.linux.limits import raise_open_files
@@ -48,14 +51,15 @@ LETTING_GO = 5.0
 class Worker:
     """A worker with its tracer, its pump and its sessions; ``ready`` tells whether the loop has something to do.
 
-    ``limits`` are those of the user it traces for.  ``clock`` tells nanoseconds.  ``kin`` are the daemon's other
-    processes.
+    ``limits`` are those of the user it traces for, ``audit`` is told what its sessions do.  ``clock`` tells
+    nanoseconds.  ``kin`` are the daemon's other processes.
     """
 
     def __init__(
         self,
         ready: Callable[[], bool],
         limits: Limits,
+        audit: Audit,
         *,
         clock: Callable[[], int] = monotonic_ns,
         kin: frozenset[int] = frozenset(),
@@ -64,7 +68,7 @@ class Worker:
         self._sigchld = open_sigchld()
         self._waits = EventWaits()
         self.tracer = Tracer(self._completed, most=limits.tracees)
-        self.sessions = Sessions(self.tracer, limits, kin=kin)
+        self.sessions = Sessions(self.tracer, limits, audit, kin=kin)
         self._pump = Pump(self.tracer, self._sigchld, self._flush, ready)
         self._registry = registry()
         self._transports: dict[Session, Transport] = {}
@@ -120,11 +124,13 @@ class Worker:
             await self._let_go()
             tasks.cancel_scope.cancel()
         self.tracer.close()
+        self.sessions.audit.close()
 
     async def _serve(self, sock: socket.socket, session: Session, pidfd: int) -> None:
         """Serve one session until its client hangs up, or ends though a child of its may keep the socket open."""
         transport = Transport(sock, session, self._registry, self._waits, self._clock)
         self._transports[session] = transport
+        session.trail.connected()
         self._stir()
         try:
             async with anyio.create_task_group() as serving:
@@ -135,6 +141,7 @@ class Worker:
             os.close(pidfd)
             del self._transports[session]
             self.sessions.remove(session)
+            session.trail.ended(transport.reason)
             self._stir()
 
     def _stir(self) -> None:
@@ -250,33 +257,39 @@ def serve_embedded(fd: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sock = socket.socket(fileno=fd)
-    # Its one client may take its time: there is nobody else whom that could harm.
-    _run(lambda worker: worker.embedded(sock), Limits(stall_seconds=None))
+    # Its one client may take its time: there is nobody else whom that could harm.  And stderr is that client's.
+    _run(lambda worker: worker.embedded(sock), Limits(stall_seconds=None), Audit())
 
 
 def serve_listening(listeners: Sequence[Listening], notifier: Notifier, limits: Limits) -> None:
     """Serve whoever connects to ``listeners``, and close them at the end; ``notifier`` hears how it goes."""
     logging.basicConfig(format="utraced: %(message)s", level=logging.INFO)
+    audit = Audit(sink_of(os.environ), user=user_name(os.geteuid()))
     try:
-        _run(lambda worker: worker.listening(listeners, notifier), limits)
+        _run(lambda worker: worker.listening(listeners, notifier), limits, audit)
     finally:
         for listener in listeners:
             listener.close()
 
 
-def serve_handed(fd: int, idle_seconds: float, limits: Limits, kin: frozenset[int]) -> None:
-    """Be a worker of the broker at the other end of ``fd``; ``kin`` are the daemon's other processes."""
+def serve_handed(fd: int, idle_seconds: float, limits: Limits, kin: frozenset[int], *, user: str) -> None:
+    """Be ``user``'s worker, of the broker at the other end of ``fd``; ``kin`` are the daemon's other processes."""
+    audit = Audit(sink_of(os.environ), user=user)
     with socket.socket(fileno=fd) as channel:
-        _run(lambda worker: worker.handed(channel, idle_seconds), limits, kin=kin)
+        _run(lambda worker: worker.handed(channel, idle_seconds), limits, audit, kin=kin)
 
 
 def _run(
-    main: Callable[[Worker], Coroutine[Any, Any, None]], limits: Limits, *, kin: frozenset[int] = frozenset()
+    main: Callable[[Worker], Coroutine[Any, Any, None]],
+    limits: Limits,
+    audit: Audit,
+    *,
+    kin: frozenset[int] = frozenset(),
 ) -> None:
     loop = Loop()
 
     async def work() -> None:
-        await main(Worker(loop.ready, limits, kin=kin))
+        await main(Worker(loop.ready, limits, audit, kin=kin))
 
     raise_open_files()
     # What is loaded now stays; events make no cycles, so the collector need not look at them every 700 objects.

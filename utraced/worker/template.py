@@ -18,6 +18,7 @@ from importlib import import_module
 import anyio
 import anyio.lowlevel
 
+from utraced.handlers.daemon import user_name
 from utraced.linux.handing import WORKER_NAME, Order, Receiver
 from utraced.linux.identity import assume
 from utraced.linux.prctl import set_name
@@ -91,7 +92,8 @@ def _be_worker(order: Order, channel: int, *, kin: frozenset[int]) -> None:
         os.setsid()
         os.umask(0o077)
         assume(order.identity)
-        serve_handed(channel, order.idle_seconds, order.limits, kin)
+        user = "" if order.refuses else user_name(order.identity.uid)
+        serve_handed(channel, order.idle_seconds, order.limits, kin, user=user)
         status = 0
     except BaseException:
         log.exception("worker of uid %d", order.identity.uid)

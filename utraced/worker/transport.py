@@ -225,6 +225,7 @@ class Transport:
 
     def _finish(self, request: Request, outcome: Any, *, creates: bool) -> None:
         if isinstance(outcome, UtracedError):
+            self.session.trail.failed(outcome, method=request.method, pid=getattr(request.params, "pid", None))
             packets = self._connection.error(request, outcome)
         elif isinstance(outcome, Exception):
             packets = self._connection.error(request, _bug(request, outcome))
@@ -274,17 +275,18 @@ class Transport:
         if self._drained is not None and not session.deaf:
             self._drained.set()
         if session.excessive and not self._broken:
-            self._give_up("and nothing could be held back")
+            self._give_up("and nothing could be held back", "queue_bytes", session.limits.queue_bytes)
 
     def stalled(self, seconds: float) -> bool:
         """Close the session if its client has read nothing for so long, though something waits; tell whether."""
         if self._broken or self._stuck_ns is None or self._clock() - self._stuck_ns < seconds * 1_000_000_000:
             return False
-        self._give_up(f"for {seconds:.0f} s")
+        self._give_up(f"for {seconds:.0f} s", "stall_seconds", int(seconds))
         return True
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: str, limit: str, value: int) -> None:
         session = self.session
+        session.trail.exceeded(limit, value)
         log.warning(
             "session %d (pid %d, uid %d) is closed: %d bytes stay unread %s",
             session.session,
