@@ -9,6 +9,7 @@ from tests.kernel.targets import target
 from utraced.errors import BadAddress, NoSuchProcess, TimedOut
 from utraced.kernel import memory as module
 from utraced.kernel.memory import PAGE, Reader, TargetMemory
+from utraced.kernel.window import Window
 from utraced.linux.memfd import sealed
 
 KERNEL = 0xFFFF_FFFF_8000_0000
@@ -155,6 +156,74 @@ def test_a_descriptor_that_cannot_be_written(child):
     with Reader(child.pid) as reader, pytest.raises(OSError, match="not permitted"):
         reader.copy(0, 4, fd, partial=True)
     os.close(fd)
+
+
+@pytest.fixture
+def memfd():
+    fd = os.memfd_create("test")
+    yield fd
+    os.close(fd)
+
+
+def test_a_reader_fills_a_window_and_leaves_what_is_behind(pages, child, memfd):
+    os.write(memfd, b"x" * 5 * PAGE)
+    window = Window(memfd, 5 * PAGE)
+    with Reader(child.pid) as reader:
+        filled = reader.fill(pages, 4 * PAGE, memfd, window, partial=True)
+        assert filled == (4 * PAGE, [(pages + 2 * PAGE, pages + 3 * PAGE)])
+        expected = b"abcd" * (PAGE // 2) + bytes(PAGE) + b"abcd" * (PAGE // 4) + b"x" * PAGE
+        assert os.pread(memfd, 6 * PAGE, 0) == expected
+        assert reader.fill(pages + 2, 2, memfd, window, partial=False) == (2, [])
+        assert os.pread(memfd, 6 * PAGE, 0) == b"cd" + expected[2:]
+        with pytest.raises(BadAddress) as caught:
+            reader.fill(pages, 4 * PAGE, memfd, window, partial=False)
+        assert caught.value.data == {"address": hex(pages + 2 * PAGE), "done": 2 * PAGE}
+
+
+def test_what_a_process_may_not_read_itself_is_read_all_the_same(memfd):
+    area = mmap.mmap(-1, 2 * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    area.write(b"abcd" * (PAGE // 2))
+    hold = (ctypes.c_char * len(area)).from_buffer(area)
+    address = ctypes.addressof(hold)
+    with target(lambda side: (LIBC.mprotect(address + PAGE, PAGE, 0), side.say(b"protected"), side.wait())) as found:
+        found.go()
+        found.hear(b"protected")
+        with Reader(found.pid) as reader:
+            assert reader.fill(address, 2 * PAGE, memfd, Window(memfd, 2 * PAGE), partial=False) == (2 * PAGE, [])
+    assert os.pread(memfd, 2 * PAGE, 0) == b"abcd" * (PAGE // 2)
+    del hold
+    area.close()
+
+
+def test_a_memory_file_that_shrinks_is_the_client_s_mistake(pages, child, memfd):
+    window = Window(memfd, 2 * PAGE)
+    os.ftruncate(memfd, 0)
+    with Reader(child.pid) as reader, pytest.raises(OSError, match="smaller"):
+        reader.fill(pages, 2 * PAGE, memfd, window, partial=True)
+
+
+def test_another_process_of_the_same_pid_is_not_read(child):
+    start = TargetMemory(child.pid).start_time()
+    with Reader(child.pid, start):
+        pass
+    with pytest.raises(NoSuchProcess), Reader(child.pid, start - 1):
+        pass
+
+
+def test_who_ends_while_a_window_is_filled_may_have_been_another(memfd):
+    with target() as found:
+        reader = Reader(found.pid).__enter__()
+        window = Window(memfd, PAGE)
+
+        def end(*_):
+            os.kill(found.pid, 9)
+            os.waitid(os.P_PID, found.pid, os.WEXITED | os.WNOWAIT)
+            return 4
+
+        window.take = end
+        with pytest.raises(NoSuchProcess):
+            reader.fill(4096, 4, memfd, window, partial=True)
+        reader.__exit__()
 
 
 def test_who_is_gone_cannot_be_read_and_who_ends_meanwhile_neither():

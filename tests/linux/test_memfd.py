@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from utraced.linux.memfd import sealed
+from utraced.linux.memfd import is_memfd, punch, sealed
 
 
 def test_it_holds_the_bytes_and_nobody_can_change_them():
@@ -34,3 +34,22 @@ def test_nothing_stays_open_when_it_fails():
     with pytest.raises(TypeError):
         sealed("name", [b"one", 2])
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_memory_files_are_told_from_others(tmp_path):
+    memfd = os.memfd_create("test")
+    file = os.open(tmp_path / "memfd:", os.O_RDWR | os.O_CREAT)
+    reading, writing = os.pipe()
+    assert [is_memfd(fd) for fd in (memfd, sealed("test", []), file, reading)] == [True, True, False, False]
+    for fd in (memfd, file, reading, writing):
+        os.close(fd)
+
+
+def test_a_part_is_freed_and_reads_as_zeros():
+    fd = os.memfd_create("test")
+    os.write(fd, b"x" * 3 * mmap.PAGESIZE)
+    punch(fd, 10, 2 * mmap.PAGESIZE)
+    assert os.pread(fd, 1 << 20, 0) == b"x" * 10 + bytes(2 * mmap.PAGESIZE - 10) + b"x" * mmap.PAGESIZE
+    os.close(fd)
+    with pytest.raises(OSError, match="not permitted"):
+        punch(sealed("test", [b"never"]), 0, 5)

@@ -162,6 +162,21 @@ EXAMPLES: tuple[Example, ...] = (
         memory.Contents(size=8192, holes=(memory.Hole(start=Hex(_LIBRARY + 4096), end=Hex(_LIBRARY + 8192)),)),
     ),
     example(
+        "A breakpoint's byte, by hand",
+        memory.Write(engine=1, address=Hex(0x55C0_0000_1139), data=b"\xcc"),
+        memory.Written(size=1),
+    ),
+    example(
+        "The contents of a memfd, into the process",
+        memory.Write(engine=1, address=Hex(0x55C0_0003_F000), fd=0, size=1_048_576),
+        memory.Written(size=1_048_576),
+    ),
+    example(
+        "Where a password still lies about",
+        memory.Search(pid=_PID, pattern=b"hunter2", limit=2),
+        memory.Found(addresses=(Hex(0x55C0_0003_F2A0), Hex(0x7FFD_0F1E_2AB8)), next=Hex(0x7FFD_0F1E_2C10)),
+    ),
+    example(
         "A shell and its children",
         process.List(root=4242, limit=2),
         process.Processes(

@@ -9,13 +9,19 @@ from time import monotonic
 from typing import Self
 
 from utraced.errors import BadAddress, NoSuchProcess, TimedOut
+from utraced.linux.memfd import punch
+from utraced.linux.pidfd import alive, open_pidfd
 from utraced.model import hex_text
+
+from .proc import Process
+from .window import Window
 
 Span = tuple[int, int]
 """Start and end of a part of memory."""
 
 PAGE = 4096
 CHUNK = 65536
+UNREADABLE = frozenset({errno.EIO, errno.EFAULT})
 PATIENCE = 5.0
 """Seconds one request may read: a hole of terabytes is looked at page by page."""
 
@@ -91,18 +97,20 @@ class TargetMemory:
 
 
 class Reader:
-    """Reads a process's memory for a client: exactly, or around the holes."""
+    """Reads a process's memory for a client: exactly, or around the holes.
 
-    def __init__(self, pid: int) -> None:
+    With ``start_time`` (clock ticks after boot) it is that process, and not one that has its pid now.
+    """
+
+    def __init__(self, pid: int, start_time: int | None = None) -> None:
         self.pid = pid
+        self._start_time = start_time
         self._fd = -1
 
     def __enter__(self) -> Self:
         """Open the memory; raises PermissionError, NoSuchProcess."""
-        try:
-            self._fd = os.open(f"/proc/{self.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-        except (FileNotFoundError, ProcessLookupError):
-            raise NoSuchProcess(f"process {self.pid} has ended", pid=self.pid) from None
+        with Process(self.pid, self._start_time) as process:
+            self._fd = process.open("mem")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -115,25 +123,75 @@ class Reader:
         Raises BadAddress at the first unreadable byte, unless ``partial``.
         """
         data = bytearray(size)
-
-        def take(offset: int, part: bytes) -> None:
-            data[offset : offset + len(part)] = part
-
-        holes = self._each(address, size, take, partial=partial)
+        view = memoryview(data)
+        holes = self._each(
+            address, size, lambda at, most: self.into(address + at, view[at : at + most]), partial=partial
+        )
         return bytes(data), holes
 
     def copy(self, address: int, size: int, fd: int, *, partial: bool) -> tuple[int, list[Span]]:
-        """Write the same to ``fd`` from its offset 0; return the size instead of the data.
+        """Write the same to the file ``fd`` from its offset 0; return the size instead of the data.
 
         Raises OSError where ``fd`` cannot be written.
         """
         os.ftruncate(fd, 0)
-        holes = self._each(address, size, lambda offset, part: _write(fd, offset, part), partial=partial)
+        buffer = memoryview(bytearray(min(size, CHUNK)))
+
+        def move(at: int, most: int) -> int:
+            done = self.into(address + at, buffer[:most])
+            _write(fd, at, buffer[:done])
+            return done
+
+        holes = self._each(address, size, move, partial=partial)
         os.ftruncate(fd, size)
         return size, holes
 
-    def _each(self, address: int, size: int, take: Callable[[int, bytes], object], *, partial: bool) -> list[Span]:
-        """Read piece by piece; return the unreadable pages, joined."""
+    def fill(self, address: int, size: int, fd: int, window: Window, *, partial: bool) -> tuple[int, list[Span]]:
+        """Write the same through a window of a client's memory file ``fd``.
+
+        Raises OSError where the file has become too small.
+        """
+
+        def move(at: int, most: int) -> int:
+            moved = window.take(self.pid, address + at, at, most)
+            # Protected from the process itself, it can be read all the same, in another way.
+            moved = moved or self.into(address + at, window.view[at : at + min(most, CHUNK)])
+            if not moved and os.fstat(fd).st_size < size:
+                raise OSError(errno.EINVAL, "the file has become smaller")
+            return moved
+
+        pidfd = open_pidfd(self.pid)
+        try:
+            holes = self._each(address, size, move, partial=partial, piece=Window.PIECE)
+            if not alive(pidfd):
+                # Its pid may have become somebody else's meanwhile.
+                raise NoSuchProcess(f"process {self.pid} has ended", pid=self.pid)
+        finally:
+            os.close(pidfd)
+        for start, end in holes:
+            punch(fd, start - address, end - address)
+        return size, holes
+
+    def into(self, address: int, buffer: memoryview) -> int:
+        """Read into a buffer as far as the readable part goes; return how far.  Raises NoSuchProcess."""
+        try:
+            return os.preadv(self._fd, [buffer], address)
+        except OverflowError:  # beyond off_t, so kernel space
+            return 0
+        except OSError as error:
+            if error.errno in UNREADABLE:
+                return 0
+            if error.errno == errno.ESRCH:
+                raise NoSuchProcess(f"process {self.pid} has ended", pid=self.pid) from None
+            raise
+
+    def _each(
+        self, address: int, size: int, move: Callable[[int, int], int], *, partial: bool, piece: int = CHUNK
+    ) -> list[Span]:
+        """Read piece by piece; return the unreadable pages, joined.
+
+        ``move`` reads at an offset at most so many bytes, and returns how many there were to be read.
+        """
         holes: list[Span] = []
         done = 0
         deadline = monotonic() + PATIENCE
@@ -143,12 +201,11 @@ class Reader:
                     f"{done} of {size} bytes took longer than {PATIENCE:.0f} s",
                     hint="Read what process.maps lists, not the holes between.",
                 )
-            start = address + done
-            data = self._piece(start, min(CHUNK, size - done))
-            if data:
-                take(done, data)
-                done += len(data)
+            moved = move(done, min(piece, size - done))
+            if moved:
+                done += moved
                 continue
+            start = address + done
             if not partial:
                 raise BadAddress(
                     f"address {start:#x} of process {self.pid} cannot be read", address=hex_text(start), done=done
@@ -161,20 +218,8 @@ class Reader:
             done = end - address
         return holes
 
-    def _piece(self, address: int, size: int) -> bytes:
-        try:
-            return os.pread(self._fd, size, address)
-        except OverflowError:
-            return b""
-        except OSError as error:
-            if error.errno in {errno.EIO, errno.EFAULT}:
-                return b""
-            if error.errno == errno.ESRCH:
-                raise NoSuchProcess(f"process {self.pid} has ended", pid=self.pid) from None
-            raise
 
-
-def _write(fd: int, offset: int, data: bytes) -> None:
+def _write(fd: int, offset: int, data: memoryview) -> None:
     while data:
         written = os.pwrite(fd, data, offset)
         data, offset = data[written:], offset + written

@@ -97,13 +97,13 @@ class Process:
         """Let go of the directory."""
         os.close(self._directory)
 
-    def open(self, name: str) -> int:
-        """Return a descriptor of /proc/PID/``name``, open for reading; close it.
+    def open(self, name: str, flags: int = os.O_RDONLY) -> int:
+        """Return a descriptor of /proc/PID/``name``, open for reading unless ``flags`` say else; close it.
 
         Raises NoSuchProcess, and PermissionError: ``denied.explained`` finds its reason.
         """
         with ending(self.pid):
-            return os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=self._directory)
+            return os.open(name, flags | os.O_CLOEXEC | os.O_NOCTTY, dir_fd=self._directory)
 
     def read(self, name: str, limit: int | None = None) -> bytes:
         """Return the content of /proc/PID/``name``, or its first ``limit`` bytes.

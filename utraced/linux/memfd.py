@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -11,6 +12,12 @@ _MFD_NOEXEC_SEAL = 0x8
 """Linux 6.3; where the sysctl vm.memfd_noexec is 2 nothing else is allowed."""
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+
+_KEEP_SIZE = 0x1
+_PUNCH_HOLE = 0x2
+"""linux/include/uapi/linux/falloc.h."""
+_fallocate = ctypes.CDLL(None, use_errno=True)["fallocate"]
+_fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
 
 
 def sealed(name: str, parts: Iterable[bytes]) -> int:
@@ -28,6 +35,18 @@ def sealed(name: str, parts: Iterable[bytes]) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def is_memfd(fd: int) -> bool:
+    """Tell whether a descriptor is one of memfd_create(2)."""
+    return os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:")
+
+
+def punch(fd: int, start: int, end: int) -> None:
+    """Make a part of a file read as zeros and free what it took (fallocate(2)); raises OSError."""
+    if _fallocate(fd, _PUNCH_HOLE | _KEEP_SIZE, start, end - start) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _create(name: str) -> int:
