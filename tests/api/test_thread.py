@@ -35,3 +35,8 @@ def test_a_signal_may_be_dropped_or_replaced() -> None:
 def test_a_signal_has_a_name_or_a_number(signal: object) -> None:
     with pytest.raises(msgspec.ValidationError):
         params(Signal, pid=5, tid=5, signal=signal)
+
+
+def test_a_signal_is_for_the_process_unless_a_thread_is_named() -> None:
+    assert params(Signal, pid=5, signal="SIGTERM").tid is None
+    assert params(Signal, pid=5, tid=6, signal="SIGTERM").tid == 6

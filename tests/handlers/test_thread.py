@@ -40,6 +40,14 @@ def test_signals_by_name_and_number(name: str | int) -> None:
         assert pending(pid) == 1 << signal.SIGUSR1 - 1
 
 
+def test_a_signal_for_the_whole_process() -> None:
+    with child(blocked) as pid:
+        assert send_signal(Signal(pid=pid, signal="SIGUSR1"), context()) == Empty()
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            waiting = next(int(line.split()[1], 16) for line in file if line.startswith("ShdPnd:"))
+        assert (waiting, pending(pid)) == (1 << signal.SIGUSR1 - 1, 0)
+
+
 def test_real_time_signals() -> None:
     with child(blocked) as pid:
         send_signal(Signal(pid=pid, tid=pid, signal=int(signal.SIGRTMIN)), context())

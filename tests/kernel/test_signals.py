@@ -35,8 +35,24 @@ def test_a_signal_reaches_the_thread_that_was_meant():
         found.hear(f"got 10 from {os.getpid()}".encode())
 
 
+def test_a_signal_for_the_process_goes_to_a_thread_that_takes_it():
+    def act(side):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        threading.Thread(target=lambda: side.say(b"got %d" % signal.sigwait({signal.SIGUSR1})), daemon=True).start()
+        side.say(b"ready to get it")
+        side.wait()
+
+    with target(act) as found:
+        found.go()
+        found.hear(b"ready to get it")
+        send(found.pid, None, signal.SIGUSR1)
+        found.hear(b"got 10")
+
+
 def test_nobody_is_there():
     pid = ended()
+    with pytest.raises(ProcessLookupError):
+        send(pid, None, signal.SIGUSR1)
     with pytest.raises(ProcessLookupError):
         send(pid, pid, 0)
 

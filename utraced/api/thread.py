@@ -73,14 +73,15 @@ class Resume(Method[Running], frozen=True):
 
 
 class Signal(TargetMethod[Empty], frozen=True):
-    """Send a signal to one thread (tgkill(2)).
+    """Send a signal to a process (kill(2)), or to one of its threads (tgkill(2)).
 
-    ``tid``: the thread, of the process.  ``signal``: its name (``"SIGUSR1"``, ``"SIGRT_3"``) or number.
+    ``signal``: its name (``"SIGUSR1"``, ``"SIGRT_3"``) or number.  ``tid``: the thread; absent, any that does not block
+    it takes it.
     """
 
     method = "thread.signal"
     access = "changes"
     errors = (NoSuchProcess, PermissionDenied)
 
-    tid: Pid
     signal: SignalName
+    tid: Pid | None = None

@@ -71,13 +71,14 @@ def resume(params: api.Resume, context: Context) -> api.Running:
 
 @handles(api.Signal)
 def send_signal(params: api.Signal, context: Context) -> Empty:
-    """Send a signal to a thread."""
+    """Send a signal to a process or a thread."""
     target = resolve(params, context)
     with explained(target.pid):
         try:
             send(target.pid, params.tid, _number(params.signal))
         except ProcessLookupError:
-            raise NoSuchProcess(f"process {target.pid} has no thread {params.tid}") from None
+            gone = "has ended" if params.tid is None else f"has no thread {params.tid}"
+            raise NoSuchProcess(f"process {target.pid} {gone}") from None
         except BlockingIOError as error:  # too many real-time signals wait already (RLIMIT_SIGPENDING)
             raise error_of(error, pid=target.pid) from error
     return Empty()
