@@ -1,15 +1,20 @@
 """thread.stop and thread.resume; the signals that thread.signal sends are in test_thread.py."""
 
+import ctypes
 import os
 import signal
+import struct
 
 import pytest
 
+from tests.children import libc
 from tests.kernel.by_hand import by_hand
 from tests.kernel.targets import make_calls, spin, target, threads_then
-from tests.live.machine import state
+from tests.live.machine import state, until
 from utraced.api import engine, events, registers, thread
 from utraced.errors import Contended, InvalidParams, NoSuchProcess, NotHeld
+from utraced.handlers.thread import _result
+from utraced.model import Hex
 
 
 def spinning(found):
@@ -164,3 +169,89 @@ def test_nothing_holds_against_sigkill():
         hand.call(thread.Stop(engine=number))
         hand.ended(found.pid)
         assert hand.told(events.Death)[0].status.signal == "SIGKILL"
+
+
+HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+
+
+def told(address):
+    """Return si_signo, si_code, si_pid and si_uid of a siginfo_t."""
+    number, _, code, pid, uid = struct.unpack("<iiixxxxII", ctypes.string_at(address, 24))
+    return number, code, pid, uid
+
+
+INFO = struct.pack("<iiixxxxII", 99, 0, -1, 4711, 42)
+"""A siginfo_t of SI_QUEUE; whose signal it is, is corrected."""
+
+
+def test_a_changed_signal_is_held_for_its_handler(tmp_path):
+    path = tmp_path / "said"
+
+    def act(side):
+        handler = HANDLER(lambda number, info, _: path.write_text(" ".join(map(str, (number, *told(info))))))
+        action = struct.pack("<Q128xi4xQ", ctypes.cast(handler, ctypes.c_void_p).value, 4, 0)
+        assert libc().sigaction(signal.SIGUSR2, action, None) == 0
+        side.say(b"ready to be signalled")
+        side.wait()
+        os.getppid()
+
+    with target(act) as found, by_hand() as hand:
+        found.go()
+        found.hear(b"ready to be signalled")
+        number = hand.call(engine.Attach(pid=found.pid, events={"signal": "hold"})).engine
+        os.kill(found.pid, signal.SIGUSR1)
+        hand.wait_for(events.Signal)
+        hand.call(thread.Resume(engine=number, signal=thread.SignalChange(number="SIGUSR2", info=INFO)))
+        found.go()
+        hand.until(path.exists, "the handler")
+        until(path.read_text, "what it says")
+        assert path.read_text().split() == ["12", "12", "-1", "4711", "42"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "member"),
+    [
+        ({"signal": thread.SignalChange(deliver=False, number="SIGUSR2")}, "deliver"),
+        ({"signal": thread.SignalChange(deliver=False, info=INFO)}, "deliver"),
+        ({"signal": thread.SignalChange(), "syscall": thread.CallChange()}, "syscall"),
+        ({"syscall": thread.CallChange(abort=True, nr="read")}, "abort"),
+        ({"syscall": thread.CallChange(abort=True, args=(Hex(1),))}, "abort"),
+        ({"syscall": thread.CallChange(result="ENOTHING")}, "return"),
+        ({"syscall": thread.CallChange(result=-512)}, "return"),
+        ({"syscall": thread.CallChange(result=-516)}, "return"),
+        ({"syscall": thread.CallChange(result="0xfffffffffffffe00")}, "return"),
+        ({"syscall": thread.CallChange(nr="gettpid")}, "nr"),
+    ],
+)
+def test_changes_that_cannot_be_made(changes, member):
+    with target(make_calls(1)) as found, by_hand() as hand:
+        number = hand.call(engine.Attach(pid=found.pid, events={"syscall_entry": "hold"})).engine
+        found.go()
+        hand.wait_for(events.SyscallEntry)
+        with pytest.raises(InvalidParams) as caught:
+            hand.call(thread.Resume(engine=number, **changes))
+        assert caught.value.data["member"] == member
+        assert state(found.pid) == "t"
+
+
+def test_a_call_is_changed_where_it_is_held():
+    with target(make_calls(1)) as found, by_hand() as hand:
+        number = hand.call(engine.Attach(pid=found.pid, hold=True)).engine
+        with pytest.raises(NotHeld, match="system call"):
+            hand.call(thread.Resume(engine=number, syscall=thread.CallChange(abort=True)))
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        (None, None),
+        (5, 5),
+        (-5, -5),
+        ("EPERM", -1),
+        ("EWOULDBLOCK", -11),
+        ("0x7f00", 0x7F00),
+        ("0xffffffffffffffff", -1),
+    ],
+)
+def test_results_are_written_in_many_ways(written, value):
+    assert _result(written) == value

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.children import ended, zombie
+from tests.children import ended, libc, zombie
 from tests.kernel.seized import WALL, go_on, seized
 from tests.kernel.targets import target
 from tests.live.machine import tracer
@@ -115,3 +115,37 @@ def test_a_detached_target_is_free():
         found.go()
         found.hear(b"free")
         assert os.waitpid(found.pid, WALL)[1] == 0
+
+
+def test_the_information_of_a_signal_is_changed():
+    with seized() as found:
+        os.kill(found.pid, signal.SIGUSR1)
+        go_on(found)
+        info = ptrace.signal_info(found.pid)
+        changed = info[:16] + (77).to_bytes(4, "little") + info[20:]
+        ptrace.set_signal_info(found.pid, changed)
+        assert ptrace.signal_info(found.pid) == changed
+        # What is behind the part that the kernel keeps, it refuses where it does not know the code.
+        strange = info[:8] + (99).to_bytes(4, "little") + info[12:48]
+        ptrace.set_signal_info(found.pid, strange + b"!" * 80)
+        assert ptrace.signal_info(found.pid) == strange + bytes(80)
+    ptrace.set_signal_info(ended(), bytes(128))
+
+
+def test_signals_that_wait_for_one_thread_are_seen():
+    def act(side):
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGUSR2])
+        side.say(b"blocked")
+        side.wait()
+
+    with target(act) as found:
+        found.go()
+        found.hear(b"blocked")
+        ptrace.seize(found.pid)
+        ptrace.call(ptrace.PTRACE_INTERRUPT, found.pid)
+        os.waitpid(found.pid, WALL)
+        assert ptrace.waiting_signals(found.pid) == []
+        libc().syscall(234, found.pid, found.pid, signal.SIGUSR1)  # tgkill: for the thread alone
+        os.kill(found.pid, signal.SIGUSR2)
+        assert ptrace.waiting_signals(found.pid) == [(signal.SIGUSR1, -6)]
+    assert ptrace.waiting_signals(ended()) == []

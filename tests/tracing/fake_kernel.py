@@ -37,6 +37,7 @@ class Thread:
         self.dying: Status | None = None
         self.exits = False
         self.wish = Wish.RUN
+        self.calls = False
         self.in_call = False
         self.signals: deque[int] = deque()
         self.step_done = False
@@ -115,17 +116,27 @@ class Kernel:
 
     def call(self, thread: Thread) -> None:
         """Enter a system call, or return from it."""
+        told = self.tells_calls(thread)
         thread.in_call = not thread.in_call
-        if thread.traced and thread.wish is Wish.SYSCALL:
+        if thread.traced and told:
             make = playbook.entering if thread.in_call else playbook.leaving
             self.trap(thread, make(thread.tid))
         elif thread.wish <= Wish.BLOCK_STEP:
-            thread.step_done = thread.traced
+            self.step(thread)
             thread.in_call = False
+
+    def tells_calls(self, thread: Thread) -> bool:
+        """Tell whether a thread stops where a call begins or returns: one that steps does so at its beginning alone."""
+        return thread.wish is Wish.SYSCALL or (thread.calls and not thread.in_call)
+
+    def step(self, thread: Thread) -> None:
+        """An instruction is done."""
+        if thread.wish <= Wish.BLOCK_STEP:
+            thread.step_done = thread.traced
             self.pending(thread)
 
     def clone(self, thread: Thread, how: str) -> None:
-        if thread.wish is Wish.SYSCALL and not thread.in_call:
+        if self.tells_calls(thread) and not thread.in_call:
             return
         if how == "thread":
             child = self.new_thread(thread.process, traced=thread.traced)
@@ -138,7 +149,7 @@ class Kernel:
 
     def exec(self, thread: Thread) -> None:
         """Begin an exec: all other threads are killed, and waited for."""
-        if thread.wish is Wish.SYSCALL and not thread.in_call:
+        if self.tells_calls(thread) and not thread.in_call:
             return
         thread.execing = True
         for other in list(thread.process.threads.values()):
@@ -283,12 +294,14 @@ class Kernel:
             thread.state = "running"
             self.pending(thread)
 
-    def restart(self, tid: int, wish: Wish, signal: int) -> None:
+    def restart(self, tid: int, wish: Wish, signal: int = 0, *, calls: bool = False) -> None:
         thread = self.threads.get(tid)
         if self._cannot(thread, "restart", tid) or thread is None:
             return
         assert signal != 5, f"the trap of a step is delivered to {thread}"
-        thread.wish = wish
+        thread.wish, thread.calls = wish, calls
+        if calls and signal:  # it might be at a call
+            thread.interrupted = True
         self._let_run(thread)
         if signal == 15:
             self.kill_all(thread.process, Status(signal="SIGTERM"))
@@ -307,10 +320,14 @@ class Kernel:
             thread.state = "running"
             self.pending(thread)
 
-    def detach(self, tid: int) -> bool:
+    def detach(self, tid: int, *, stepping: bool = False) -> bool:
         thread = self.threads.get(tid)
         if self._cannot(thread, "detach", tid) or thread is None:
             return False
+        if stepping and thread.step_done:
+            self.restart(tid, Wish.RUN)
+            return False
+        assert not thread.step_done, f"{thread} is let go with the trap of a step to come"
         thread.traced = thread.interrupted = thread.notified = thread.stopping = False
         self._let_run(thread)
         return True
@@ -319,6 +336,12 @@ class Kernel:
         thread = self.threads.get(tid)
         if not self._cannot(thread, "set options of", tid) and thread is not None:
             thread.exits = exits
+
+    def change(self, tid: int, kind: type[AnyStop]) -> None:
+        """Change what a thread is stopped at."""
+        thread = self.threads.get(tid)
+        if not self._cannot(thread, "change", tid) and thread is not None:
+            assert isinstance(thread.stop, kind) or thread.dying, f"{thread} is at no {kind.__name__}"
 
     def _cannot(self, thread: Thread | None, what: str, tid: int) -> bool:
         """Tell whether a request fails with ESRCH, which only a dying thread may give."""

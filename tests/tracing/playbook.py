@@ -2,8 +2,8 @@
 
 ``assert play << entering(10, "getpid") == ["restart 10 syscall"]``: a mismatch is shown by pytest line by line.
 An action is written ``restart 10 run 15`` (the wish, then the signal if any), ``listen 10``, ``interrupt 10``,
-``options 10 exits``, ``detach 10``, ``complete``, ``forget 10``, ``retire A``; an event that is told
-``A: exec 10 former_tid=10 path=/bin/true held`` (who is told, kind, tid, members, whether it holds now).
+``options 10 exits``, ``detach 10``, ``abort 10 x86_64 -1``, ``complete``, ``forget 10``, ``retire A``; an event that
+is told ``A: exec 10 former_tid=10 path=/bin/true held`` (who is told, kind, tid, members, whether it holds now).
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from utraced.model import Status
 from utraced.syscalls.abi import ABIS
 from utraced.tracing import control
 from utraced.tracing.actions import (
+    AbortCall,
     Action,
+    ChangeCall,
     Complete,
     Detach,
     Forget,
@@ -28,9 +30,12 @@ from utraced.tracing.actions import (
     Restart,
     Retire,
     SetOptions,
+    SetResult,
+    SetSignal,
     Tell,
     Wish,
 )
+from utraced.tracing.changes import CallChange, SignalChange
 from utraced.tracing.core import Core
 from utraced.tracing.engine import Engine
 from utraced.tracing.process import Process, Tracee
@@ -109,7 +114,10 @@ class FakeOwner:
 
 
 class Playbook:
-    """A core with named engines and traces, one session each; ``detaches``: whether PTRACE_DETACH works."""
+    """A core with named engines and traces, one session each.
+
+    ``detaches``: whether PTRACE_DETACH works; ``trap_waits``: whether the trap of a step waits where it might.
+    """
 
     def __init__(self) -> None:
         self.core = Core(self._open)
@@ -119,6 +127,7 @@ class Playbook:
         self.events: list[Event] = []
         self.completed: list[Waiter] = []
         self.detaches = True
+        self.trap_waits = False
 
     def _open(self, pid: int) -> FakeTarget:
         self.targets[pid] = FakeTarget(pid)
@@ -138,7 +147,7 @@ class Playbook:
         lines: list[str] = []
         for action in self.core.take():
             lines.append(self._line(action))
-            if isinstance(action, Detach) and self.detaches:
+            if isinstance(action, Detach) and self.detaches and not (action.stepping and self.trap_waits):
                 self.core.detached(action.tid)
                 lines += self.done()
         return lines
@@ -201,8 +210,18 @@ class Playbook:
         control.hold(self.core, engine, tracees, announce=announce)
         return self.done()
 
-    def resume(self, engine: Engine, tid: int, wish: Wish = Wish.RUN, signal: int | None = None) -> list[str]:
-        running = control.resume(self.core, engine, self.tracee(tid), wish, signal)
+    def resume(
+        self,
+        engine: Engine,
+        tid: int,
+        wish: Wish = Wish.RUN,
+        *,
+        signal: int | None = None,
+        info: bytes | None = None,
+        call: CallChange | None = None,
+    ) -> list[str]:
+        change = call if signal is None and info is None else SignalChange(signal, info)
+        running = control.resume(self.core, engine, [self.tracee(tid)], wish, change)
         return [*self.done(), *([] if running else ["still held"])]
 
     def detach(self, engine: Engine, reason: Any = "client_request") -> list[str]:
@@ -227,12 +246,20 @@ class Playbook:
 
     def _line(self, action: Action) -> str:
         match action:
-            case Restart(tid, wish, signal):
-                return f"restart {tid} {wish.name.lower()}" + (f" {signal}" if signal else "")
+            case Restart(tid, wish, signal, calls):
+                return f"restart {tid} {wish.name.lower()}" + (f" {signal}" if signal else "") + " calls" * calls
+            case SetSignal(tid, info):
+                return f"info {tid} {info[:4].hex()}"
+            case ChangeCall(tid, abi, nr, args):
+                return " ".join([f"call {tid} {abi} {nr}", *map(str, args)])
+            case AbortCall(tid, abi, result):
+                return f"abort {tid} {abi} {result}"
+            case SetResult(tid, result):
+                return f"result {tid} {result}"
             case SetOptions(tid, exits):
                 return f"options {tid} {'exits' if exits else 'no exits'}"
-            case Detach(tid, signal):
-                return f"detach {tid}" + (f" {signal}" if signal else "")
+            case Detach(tid, signal, stepping):
+                return f"detach {tid}" + (f" {signal}" if signal else "") + " stepping" * stepping
             case Listen(tid) | Interrupt(tid) | Forget(tid):
                 return f"{type(action).__name__.lower()} {tid}"
             case Retire(engine):

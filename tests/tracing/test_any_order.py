@@ -13,12 +13,28 @@ from utraced.api import events
 from utraced.errors import Contended, NotHeld
 from utraced.model import Status
 from utraced.tracing import control, lifecycle
-from utraced.tracing.actions import Complete, Detach, Forget, Interrupt, Listen, Restart, Retire, SetOptions, Tell, Wish
+from utraced.tracing.actions import (
+    AbortCall,
+    ChangeCall,
+    Complete,
+    Detach,
+    Forget,
+    Interrupt,
+    Listen,
+    Restart,
+    Retire,
+    SetOptions,
+    SetResult,
+    SetSignal,
+    Tell,
+    Wish,
+)
+from utraced.tracing.changes import CallChange, SignalChange
 from utraced.tracing.core import Core
 from utraced.tracing.engine import Engine
 from utraced.tracing.process import Process
 from utraced.tracing.selection import Selection
-from utraced.tracing.stops import EventStop, ExecStop, SyscallStop
+from utraced.tracing.stops import EventStop, ExecStop, SignalStop, SyscallStop
 from utraced.tracing.trace import Trace
 
 from .fake_kernel import Kernel, Thread
@@ -26,8 +42,25 @@ from .playbook import FakeOwner, FakeTarget
 
 KINDS = ["clone", "death", "exec", "exit", "job_control", "signal", "syscall_entry", "syscall_exit", "vfork_done"]
 MASKS = st.dictionaries(st.sampled_from(KINDS), st.sampled_from(["report", "hold"]), max_size=5)
-ACTS = [*["call"] * 8, *["signal", "stop", "continue", "thread", "fork"] * 2, "exec", "exit", "exit_group"]
+ACTS = [
+    *["call"] * 8,
+    "step",
+    "step",
+    *["signal", "stop", "continue", "thread", "fork"] * 2,
+    "exec",
+    "exit",
+    "exit_group",
+]
 PICKS = st.integers(0, 1 << 16)
+CHANGES = st.none() | st.sampled_from(
+    [
+        *(SignalChange(number) for number in (0, 10, 15)),
+        SignalChange(None, bytes(128)),
+        CallChange(abort=True),
+        CallChange(result=5),
+        CallChange(nr="getppid"),
+    ]
+)
 SETTINGS = ["hold", "hold_on_exec", "follow"]
 TRACEES_AT_MOST = 12
 
@@ -79,6 +112,8 @@ class Machine(RuleBasedStateMachine):
             return
         elif what == "call":
             kernel.call(thread)
+        elif what == "step":
+            kernel.step(thread)
         elif what in {"thread", "fork"}:
             if len(kernel.living()) < TRACEES_AT_MOST:
                 kernel.clone(thread, what)
@@ -147,9 +182,13 @@ class Machine(RuleBasedStateMachine):
                     kernel.interrupt(tid)
                 case SetOptions(tid, exits):
                     kernel.set_exits(tid, exits)
-                case Detach(tid):
+                case SetSignal(tid, _):
+                    kernel.change(tid, SignalStop)
+                case ChangeCall(tid) | AbortCall(tid) | SetResult(tid):
+                    kernel.change(tid, SyscallStop)
+                case Detach(tid, _, stepping):
                     self.check_free(tid)
-                    if kernel.detach(tid):
+                    if kernel.detach(tid, stepping=stepping):
                         self.core.detached(tid)
                         self.perform()
                 case Tell(owner, event):
@@ -164,7 +203,7 @@ class Machine(RuleBasedStateMachine):
 
     def restart(self, action: Restart) -> None:
         self.check_free(action.tid)
-        self.kernel.restart(action.tid, action.wish, action.signal)
+        self.kernel.restart(action.tid, action.wish, action.signal, calls=action.calls)
 
     def check_free(self, tid: int) -> None:
         tracee = self.core.tracees.get(tid)
@@ -270,15 +309,15 @@ class Machine(RuleBasedStateMachine):
             )
             self.perform()
 
-    @rule(pick=PICKS, which=PICKS, wish=st.sampled_from(list(Wish)), signal=st.none() | st.sampled_from([0, 10, 15]))
-    def resume(self, pick: int, which: int, wish: Wish, signal: int | None) -> None:
+    @rule(which=PICKS, wish=st.sampled_from(list(Wish)), change=CHANGES)
+    def resume(self, which: int, wish: Wish, change: SignalChange | CallChange | None) -> None:
         self.looks()
         held = [(engine, tracee) for tracee in self.core.tracees.values() for engine in tracee.holders]
         if held:
             engine, tracee = held[which % len(held)]
             before = list(tracee.holders)
             try:
-                control.resume(self.core, engine, tracee, wish, signal)
+                control.resume(self.core, engine, [tracee], wish, change)
             except (NotHeld, Contended):
                 assert tracee.holders == before
             self.perform()
@@ -330,6 +369,7 @@ class Machine(RuleBasedStateMachine):
             assert not tracee.stopped, f"{thread} is taken to be stopped"
             process = tracee.process
             slack = tracee.holders or tracee.leaving or tracee.fresh or thread.wish > process.request
+            slack = slack or (thread.wish is Wish.BLOCK_STEP and process.request is Wish.SYSCALL)
             if (slack or process.exits > thread.exits) and not thread.execing:
                 assert thread.interrupted, f"{thread} was not interrupted"
 

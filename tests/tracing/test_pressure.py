@@ -110,7 +110,7 @@ def test_a_thread_held_by_an_engine_waits_for_that_too(play: Slow) -> None:
     play.slow("A")
     play << entering(10)
     assert play.relieve("A") == []
-    assert play.resume(made["A"], 10, Wish.STEP) == ["restart 10 step"]
+    assert play.resume(made["A"], 10, Wish.STEP) == ["restart 10 syscall"]
 
 
 def test_a_resume_waits_for_the_client_to_read(play: Slow) -> None:
@@ -118,7 +118,7 @@ def test_a_resume_waits_for_the_client_to_read(play: Slow) -> None:
     play.slow("A")
     play << entering(10)
     assert play.resume(made["A"], 10, Wish.STEP) == []
-    assert play.relieve("A") == ["restart 10 step"]
+    assert play.relieve("A") == ["restart 10 syscall"]
 
 
 def test_a_thread_held_back_is_let_go_with_its_last_engine(play: Slow) -> None:

@@ -19,7 +19,6 @@ from .playbook import (
     interrupted,
     leaving,
     signalled,
-    stepped,
     vfork_done,
 )
 
@@ -156,13 +155,13 @@ def test_an_exec_swallows_calls_of_other_threads(play):
     assert told(play << leaving(10)) == ["T: syscall 10 name=execve return=0"]
 
 
-def test_a_call_that_another_engine_steps_out_of_is_unfinished(play):
+def test_a_call_that_another_engine_steps_over_is_told(play):
     traced(play)
     engine = play.attach("A", 10, events={"syscall_entry": "hold"})
     play << entering(10, "getpid")
-    assert play.resume(engine, 10, Wish.STEP) == ["restart 10 step"]
-    lines = play << stepped(10)
-    assert told(lines) == ["T: syscall 10 name=getpid unfinished=True"]
+    assert play.resume(engine, 10, Wish.STEP) == ["restart 10 syscall"]
+    lines = play << leaving(10, 10)
+    assert told(lines) == ["T: syscall 10 name=getpid return=10"]
     assert lines[-1] == "A: step 10 held"
 
 

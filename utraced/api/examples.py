@@ -266,6 +266,11 @@ EXAMPLES: tuple[Example, ...] = (
         thread.Running(running=True),
     ),
     example(
+        "A call fails without being made",
+        thread.Resume(engine=1, tid=_PID, syscall=thread.CallChange(abort=True, result="EACCES")),
+        thread.Running(running=True),
+    ),
+    example(
         "Another session still holds it",
         thread.Resume(engine=1),
         thread.Running(running=False, holders=(Holder(session=4, pid=4300, comm="gdb-like"),)),

@@ -18,3 +18,27 @@ TRAP_FLAG = 0x100
 NR_PERF_EVENT_OPEN = 298
 NR_BPF = 321
 """linux/arch/x86/entry/syscalls/syscall_64.tbl; the C library has no functions for these calls."""
+
+RAX = 80
+ORIG_RAX = 120
+RIP = 128
+"""Offsets in user_regs_struct, with which struct user begins."""
+ARGUMENTS = {
+    "x86_64": (112, 104, 96, 56, 72, 64),
+    "i386": (40, 88, 96, 104, 112, 32),
+}
+"""Where a call's arguments are (syscall(2)): rdi, rsi, rdx, r10, r8, r9; ebx, ecx, edx, esi, edi, ebp."""
+ARGUMENTS["x32"] = ARGUMENTS["x86_64"]
+
+_PREFIXES = frozenset({0x26, 0x2E, 0x36, 0x3E, *range(0x40, 0x50), 0x64, 0x65, 0x66, 0x67, 0xF2, 0xF3})
+_CALLS = frozenset({b"\x0f\x05", b"\x0f\x34", b"\xcd\x80"})
+LONGEST = 15
+"""Bytes of the longest instruction."""
+
+
+def makes_call(code: bytes) -> bool:
+    """Tell whether the instruction at the head of ``code`` is a system call: syscall, sysenter, int 0x80."""
+    at = 0
+    while at < len(code) and code[at] in _PREFIXES:
+        at += 1
+    return code[at : at + 2] in _CALLS

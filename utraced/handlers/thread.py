@@ -9,10 +9,12 @@ from utraced.errors import InvalidParams, NoSuchProcess, NotHeld
 from utraced.kernel.denied import explained
 from utraced.kernel.signals import send
 from utraced.linux.errno_errors import error_of
-from utraced.model import Empty, Holder
+from utraced.model import Empty
+from utraced.syscalls.results import errno_number
 from utraced.syscalls.signals import signal_number
 from utraced.tracing import control
 from utraced.tracing.actions import Wish
+from utraced.tracing.changes import RESTARTS, CallChange, SignalChange
 from utraced.tracing.engine import Engine
 from utraced.tracing.process import Tracee
 from utraced.tracing.waiting import Waiter
@@ -21,6 +23,7 @@ from .attaching import stopped
 from .context import Context, handles
 from .target import resolve
 
+SIGINFO_SIZE = 128
 WISHES = {"run": Wish.RUN, "syscall": Wish.SYSCALL, "block_step": Wish.BLOCK_STEP, "step": Wish.STEP}
 
 
@@ -52,20 +55,14 @@ def _states(engine: Engine, tids: list[int]) -> api.Stopped:
 def resume(params: api.Resume, context: Context) -> api.Running:
     """Let go of held threads."""
     engine = context.session.engine(params.engine)
-    number = _replacement(params.signal)
+    change = _change(params)
     tracees = _tracees(engine, params.tid, context)
     if params.tid is None:
         tracees = [tracee for tracee in tracees if engine in tracee.holders]
         if not tracees:
             raise NotHeld(f"engine {engine.id} holds no thread of process {engine.process.pid}")
-    running = True
-    holders: list[Holder] = []
-    for tracee in tracees:
-        signal = number if params.signal is not None else None
-        if signal == 0 and params.signal is not None and params.signal.deliver:
-            signal = None
-        running &= control.resume(context.tracer.core, engine, tracee, WISHES[params.action], signal)
-        holders.extend(control.holders(tracee))
+    running = control.resume(context.tracer.core, engine, tracees, WISHES[params.action], change)
+    holders = [holder for tracee in tracees for holder in control.holders(tracee)]
     return api.Running(running=running, holders=tuple(dict.fromkeys(holders)))
 
 
@@ -84,11 +81,47 @@ def send_signal(params: api.Signal, context: Context) -> Empty:
     return Empty()
 
 
-def _replacement(change: api.SignalChange | None) -> int:
-    """Return the signal to deliver, 0 for none or for the one that is there."""
-    if change is None or not change.deliver or change.number is None:
-        return 0
-    return _number(change.number)
+def _change(params: api.Resume) -> SignalChange | CallChange | None:
+    if params.signal is not None:
+        if params.syscall is not None:
+            raise InvalidParams("a thread is at a signal or at a system call, not at both", member="syscall")
+        return _signal_change(params.signal)
+    return None if params.syscall is None else _call_change(params.syscall)
+
+
+def _signal_change(change: api.SignalChange) -> SignalChange:
+    if not change.deliver:
+        if change.number is not None or change.info is not None:
+            raise InvalidParams("a signal that is not delivered has no number and no info", member="deliver")
+        return SignalChange(number=0)
+    info = None if change.info is None else change.info.ljust(SIGINFO_SIZE, b"\0")
+    return SignalChange(None if change.number is None else _number(change.number), info)
+
+
+def _call_change(change: api.CallChange) -> CallChange:
+    if change.abort and (change.nr is not None or change.args):
+        raise InvalidParams("a call that is not made has no number and no arguments", member="abort")
+    return CallChange(change.abort, change.nr, change.args, _result(change.result))
+
+
+def _result(value: str | int | None) -> int | None:
+    """Return the signed result that is written as a number, a 64-bit word or the name of an errno."""
+    if isinstance(value, str):
+        if value.startswith("0x"):
+            word = int(value, 16)
+            value = word - (1 << 64) if word >> 63 else word
+        else:
+            number = errno_number(value)
+            if number is None:
+                raise InvalidParams(f"there is no errno {value!r}", member="return", hint="Errnos are written EPERM.")
+            value = -number
+    if value in RESTARTS:
+        raise InvalidParams(
+            f"{value} is the kernel's own word for a call that it makes again",
+            member="return",
+            hint="Use EINTR, or leave the result as it is.",
+        )
+    return value
 
 
 def _number(name: str | int) -> int:

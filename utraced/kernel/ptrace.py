@@ -30,6 +30,8 @@ PTRACE_PEEKUSER = 3
 PTRACE_POKEUSER = 6
 PTRACE_SETFPREGS = 15
 PTRACE_SETREGSET = 0x4205
+PTRACE_SETSIGINFO = 0x4203
+PTRACE_PEEKSIGINFO = 0x4209
 
 O_TRACESYSGOOD = 0x01
 O_TRACEFORK = 0x02
@@ -54,6 +56,7 @@ INFO_EXIT = 2
 SYSCALL_INFO = Struct("<B3xIQQQ6Q")
 """struct ptrace_syscall_info: op, arch, instruction and stack pointer, then nr and args, or rval and is_error."""
 SYSCALL_INFO_SIZE = 88
+SIGINFO_KEPT = 48
 
 # PyDLL keeps the interpreter lock: these requests do not block, and handing the lock over costs more than the call.
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -147,6 +150,33 @@ def signal_info(tid: int) -> bytes | None:
         if error.errno == errno.EINVAL:
             return None
         raise
+
+
+def set_signal_info(tid: int, info: bytes) -> None:
+    """Change the siginfo_t of a signal-delivery-stop; nothing where the thread is dying."""
+    # Other bytes behind those that the kernel keeps (struct kernel_siginfo) it may refuse (copy_siginfo_from_user).
+    buffer = ctypes.create_string_buffer(info[:SIGINFO_KEPT], 128)
+    attempt(PTRACE_SETSIGINFO, tid, 0, ctypes.addressof(buffer))
+
+
+class _PeekArguments(ctypes.Structure):
+    """struct ptrace_peeksiginfo_args: where to begin, PTRACE_PEEKSIGINFO_SHARED or 0, how many."""
+
+    _fields_ = (("offset", ctypes.c_uint64), ("flags", ctypes.c_uint32), ("count", ctypes.c_int32))
+
+
+def waiting_signals(tid: int, most: int = 32) -> list[tuple[int, int]]:
+    """Return si_signo and si_code of the signals that wait for a stopped thread alone, none where it is dying."""
+    infos = ctypes.create_string_buffer(128 * most)
+    arguments = _PeekArguments(0, 0, most)
+    try:
+        found = call(PTRACE_PEEKSIGINFO, tid, ctypes.addressof(arguments), ctypes.addressof(infos))
+    except ProcessLookupError:
+        return []
+    return [_signal_and_code.unpack_from(infos, 128 * index) for index in range(found)]
+
+
+_signal_and_code = Struct("<i4xi")
 
 
 class _Iovec(ctypes.Structure):

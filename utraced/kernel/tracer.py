@@ -9,6 +9,8 @@ from typing import Any
 from utraced.errors import LimitExceeded, NoSuchProcess
 from utraced.tracing import control, lifecycle
 from utraced.tracing.actions import (
+    AbortCall,
+    ChangeCall,
     Complete,
     Detach,
     Forget,
@@ -17,15 +19,16 @@ from utraced.tracing.actions import (
     Restart,
     Retire,
     SetOptions,
+    SetResult,
+    SetSignal,
     Tell,
-    Wish,
 )
 from utraced.tracing.core import PID_MAX_LIMIT, Core
 from utraced.tracing.engine import Owner
 from utraced.tracing.process import Process
 from utraced.tracing.waiting import Waiter
 
-from . import ptrace
+from . import calls, ptrace, stepping
 from .classify import SYSCALL_STATUS, classify, syscall_stop
 from .denied import why_denied
 from .memory import TargetMemory
@@ -36,12 +39,6 @@ TRIES = 3
 LOOKS = 100
 """How often a process is looked at again that has threads, of which none can be seized."""
 READY = os.WNOHANG | WALL
-REQUESTS = {
-    Wish.STEP: ptrace.PTRACE_SINGLESTEP,
-    Wish.BLOCK_STEP: ptrace.PTRACE_SINGLEBLOCK,
-    Wish.SYSCALL: ptrace.PTRACE_SYSCALL,
-    Wish.RUN: ptrace.PTRACE_CONT,
-}
 
 
 class Tracer:
@@ -56,12 +53,16 @@ class Tracer:
         self._memories: dict[int, TargetMemory] = {}
         self._reaped: list[tuple[int, int]] = []
         self._performers: dict[type, Callable[[Any], object]] = {
-            Restart: lambda action: ptrace.restart(REQUESTS[action.wish], action.tid, action.signal),
+            Restart: stepping.restart,
             Listen: lambda action: ptrace.attempt(ptrace.PTRACE_LISTEN, action.tid),
             Interrupt: lambda action: ptrace.attempt(ptrace.PTRACE_INTERRUPT, action.tid),
             SetOptions: lambda action: ptrace.attempt(
                 ptrace.PTRACE_SETOPTIONS, action.tid, 0, ptrace.options(exits=action.exits)
             ),
+            SetSignal: lambda action: ptrace.set_signal_info(action.tid, action.info),
+            ChangeCall: lambda action: calls.change(action.tid, action.abi, action.nr, action.args),
+            AbortCall: lambda action: calls.abort(action.tid, action.abi, action.result),
+            SetResult: lambda action: calls.set_result(action.tid, action.result),
             Detach: self._detach,
             Retire: lambda action: action.engine.owner.retire(action.engine),
             Complete: lambda action: self._completed(action.waiter),
@@ -110,7 +111,7 @@ class Tracer:
             if core.actions:
                 self.perform()
             if wish is not None:
-                ptrace.restart(REQUESTS[wish], tid, 0)
+                ptrace.restart(stepping.REQUESTS[wish], tid, 0)
             return
         other = classify(tid, status)
         if other is None:
@@ -266,7 +267,10 @@ class Tracer:
             memory.close()
 
     def _detach(self, action: Detach) -> None:
-        if ptrace.attempt(ptrace.PTRACE_DETACH, action.tid, 0, action.signal):
+        if action.stepping and stepping.trap_waits(action.tid):
+            # It stops for that before it runs, and is let go then.
+            ptrace.restart(ptrace.PTRACE_CONT, action.tid, 0)
+        elif ptrace.attempt(ptrace.PTRACE_DETACH, action.tid, 0, action.signal):
             self.core.detached(action.tid)
             self.perform()
 

@@ -20,6 +20,7 @@ __all__ = [
     "RETURNS_UNSIGNED",
     "ReturnsWith",
     "errno_name",
+    "errno_number",
     "error_text",
     "result_text",
 ]
@@ -31,6 +32,7 @@ _RESTARTS = {
     516: "ERESTART_RESTARTBLOCK (Interrupted by signal)",
 }
 _ERRORS: dict[int, str] = {}
+_NUMBERS = {name: number for number, name in ERRNOS.items()} | {"EWOULDBLOCK": 11, "EDEADLOCK": 35, "ENOTSUP": 95}
 
 
 class ReturnsHex(Returns):
@@ -105,6 +107,11 @@ RETURNS_NONE = ReturnsNone()
 def errno_name(errno: int) -> str:
     """Return the name of a positive error number, ``ERRNO_n`` where it has none."""
     return ERRNOS.get(errno) or f"ERRNO_{errno}"
+
+
+def errno_number(name: str) -> int | None:
+    """Return the number of the error that is called ``name``, None where there is none."""
+    return _NUMBERS.get(name)
 
 
 def error_text(errno: int) -> str:

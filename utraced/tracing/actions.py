@@ -27,11 +27,15 @@ class Wish(IntEnum):
 
 
 class Restart(Struct, frozen=True, gc=False):
-    """Restart a stopped thread by ``wish``, delivering ``signal`` (0: none)."""
+    """Restart a stopped thread by ``wish``, delivering ``signal`` (0: none).
+
+    ``calls``: it steps, and where the next instruction is a system call, it goes on to the call's stop instead.
+    """
 
     tid: int
     wish: Wish
     signal: int = 0
+    calls: bool = False
 
 
 class Listen(Struct, frozen=True, gc=False):
@@ -53,11 +57,46 @@ class SetOptions(Struct, frozen=True, gc=False):
     exits: bool
 
 
+class SetSignal(Struct, frozen=True, gc=False):
+    """Change the siginfo_t of the signal that a thread is stopped at."""
+
+    tid: int
+    info: bytes
+
+
+class ChangeCall(Struct, frozen=True, gc=False):
+    """Change the call that a thread, stopped at its entry, is to make by ``abi``: its number, and ``args`` but None."""
+
+    tid: int
+    abi: str
+    nr: int
+    args: tuple[int | None, ...] = ()
+
+
+class AbortCall(Struct, frozen=True, gc=False):
+    """Have a thread, stopped at the entry of a call, not make it; ``result`` is what it is to return."""
+
+    tid: int
+    abi: str
+    result: int
+
+
+class SetResult(Struct, frozen=True, gc=False):
+    """Change what a call returns, of a thread stopped where it returns."""
+
+    tid: int
+    result: int
+
+
 class Detach(Struct, frozen=True, gc=False):
-    """Let go of a stopped thread for good, delivering ``signal``."""
+    """Let go of a stopped thread for good, delivering ``signal``.
+
+    ``stepping``: the trap of a step may wait behind its stop; then it is to be restarted, to stop for that first.
+    """
 
     tid: int
     signal: int = 0
+    stepping: bool = False
 
 
 class Tell(Struct, frozen=True):
@@ -85,4 +124,18 @@ class Forget(Struct, frozen=True):
     pid: int
 
 
-Action = Restart | Listen | Interrupt | SetOptions | Detach | Tell | Retire | Complete | Forget
+Action = (
+    Restart
+    | Listen
+    | Interrupt
+    | SetOptions
+    | SetSignal
+    | ChangeCall
+    | AbortCall
+    | SetResult
+    | Detach
+    | Tell
+    | Retire
+    | Complete
+    | Forget
+)

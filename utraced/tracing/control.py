@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
 from utraced.api import events
-from utraced.errors import Contended, NoSuchProcess, NotHeld
+from utraced.errors import NoSuchProcess, NotHeld
 from utraced.model import Holder, ThreadState, ThreadStatus
 
-from . import lifecycle
+from . import changes, lifecycle
 from .actions import Interrupt, Wish
+from .changes import CallChange, SignalChange
 from .engine import Engine
 from .process import Process, Tracee, Why
-from .stops import SignalStop
 from .waiting import Waiter
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def refresh(core: Core, process: Process) -> Waiter:
     waiter = Waiter(())
     for tracee in process.tracees.values():
         insufficient = tracee.request > process.request or tracee.exits is not process.exits
+        # A block of instructions may have calls in it.
+        insufficient |= tracee.request is Wish.BLOCK_STEP and process.request is Wish.SYSCALL
         running = not tracee.stopped and not tracee.listening and not tracee.doomed
         if running and (tracee.fresh or insufficient):
             interrupt(core, tracee)
@@ -73,8 +75,7 @@ def detach(
     lifecycle.end(core, engine, reason, time_ns)
     process.refresh()
     for tracee in list(process.tracees.values()):
-        tracee.wishes.pop(engine, None)
-        tracee.announce.pop(engine, None)
+        tracee.forget(engine)
         if not process.engines:
             leave(core, tracee)
         elif engine in tracee.holders:
@@ -110,11 +111,9 @@ def hold(core: Core, engine: Engine, tracees: Iterable[Tracee], *, announce: boo
     """Make an engine hold threads; with ``announce`` a ``stop`` event tells of each, else only of late ones."""
     waiter = Waiter(())
     for tracee in tracees:
-        tracee.wishes.pop(engine, None)
         if tracee.doomed:
             continue
-        if engine not in tracee.holders:
-            tracee.holders.append(engine)
+        tracee.holds(engine)
         if tracee.stopped:
             if announce:
                 tracee.announce[engine] = "requested"
@@ -143,35 +142,40 @@ def release(core: Core, engine: Engine, tracee: Tracee) -> bool:
     tracee.announce.pop(engine, None)
     if tracee.holders:
         return False
+    awaiting, tracee.awaiting = tracee.awaiting, []
     for other in tracee.process.engines:
-        if other is not engine and other in tracee.wishes:
+        if other in awaiting:
             core.tell(other, tracee, events.Resumed())
     if tracee.stopped:
         core.restart(tracee)
-    for other, wish in list(tracee.wishes.items()):
-        if wish is Wish.RUN:
-            del tracee.wishes[other]
     return True
 
 
-def resume(core: Core, engine: Engine, tracee: Tracee, wish: Wish, signal: int | None) -> bool:
-    """Let an engine's hold go, with its wish how to go on; ``signal`` replaces the one to be delivered (0: none).
+def resume(
+    core: Core,
+    engine: Engine,
+    tracees: Iterable[Tracee],
+    wish: Wish,
+    change: SignalChange | CallChange | None = None,
+) -> bool:
+    """Let an engine's holds go, with its wish how the threads go on, after a change of what they are at.
 
-    Returns whether the thread runs now.  Raises NotHeld, and Contended where another engine holds the thread at the
-    signal that is to be changed.
+    Returns whether all of them run now.  Raises NotHeld, and what ``changes.check`` does; then nothing is changed.
     """
-    if engine not in tracee.holders:  # one that is pending may be let go before it is held
-        raise NotHeld(f"thread {tracee.tid} is not held by engine {engine.id}", tid=tracee.tid)
-    if signal is not None:
-        if type(tracee.stop) is not SignalStop:
-            raise NotHeld(f"thread {tracee.tid} is not held at a signal", tid=tracee.tid)
-        others = [other for other in tracee.holders if other is not engine]
-        if others:
-            session = others[0].owner.session
-            raise Contended(f"session {session} holds the thread too", holder=Holder(session=session))
-        tracee.signal = signal
-    tracee.wishes[engine] = wish
-    return release(core, engine, tracee)
+    held = list(tracees)
+    for tracee in held:
+        if engine not in tracee.holders:  # one that is pending may be let go before it is held
+            raise NotHeld(f"thread {tracee.tid} is not held by engine {engine.id}", tid=tracee.tid)
+        changes.check(engine, tracee, change)
+    running = True
+    for tracee in held:
+        changes.apply(core, tracee, change)
+        if wish is not Wish.RUN:
+            tracee.wishes[engine] = wish
+        if not release(core, engine, tracee):
+            tracee.awaiting.append(engine)
+            running = False
+    return running
 
 
 def status(engine: Engine, tracee: Tracee) -> ThreadStatus:

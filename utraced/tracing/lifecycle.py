@@ -215,6 +215,7 @@ def doom(tracee: Tracee) -> None:
     tracee.doomed = True
     tracee.holders.clear()
     tracee.wishes.clear()
+    tracee.awaiting.clear()
     tracee.announce.clear()
 
 

@@ -11,6 +11,7 @@ from .actions import Wish
 
 if TYPE_CHECKING:
     from .capture import Entry
+    from .changes import Outcome
     from .engine import Engine
     from .stops import AnyStop, SyscallStop
     from .trace import Trace
@@ -36,17 +37,19 @@ class Tracee:
     """One traced thread.
 
     ``stop`` is the ptrace-stop it is in, None while it runs or listens; ``fresh`` until its first stop.
-    ``holders`` are the engines that hold it, ``wishes`` how each wants it to go on; those in ``announce`` get a
-    ``stop`` event when it is held, with the reason given there, and others are told by a reply.
+    ``holders`` are the engines that hold it, ``wishes`` how others want it to go on, where not simply to run; those in
+    ``announce`` get a ``stop`` event when it is held, with the reason given there, and others are told by a reply.
+    ``awaiting`` are the engines that let it go while others held it: they are told when it runs.
     ``request`` is how it was last restarted, ``exits`` whether its PTRACE_EVENT_EXIT is enabled.
     ``doomed``: it is being killed, and can be held no more.
     ``stepping``: the trap of a step may still be told, though it was last restarted for something else.
     ``signal`` is what will be delivered when the signal-delivery-stop ends.
-    ``entry`` is the call it is in, ``entries`` what each trace has kept of it.
+    ``entry`` is the call it is in, ``entries`` what each trace has kept of it, ``outcome`` the result chosen for it.
     """
 
     __slots__ = (
         "announce",
+        "awaiting",
         "doomed",
         "entries",
         "entry",
@@ -57,6 +60,7 @@ class Tracee:
         "interrupting",
         "leaving",
         "listening",
+        "outcome",
         "process",
         "request",
         "signal",
@@ -83,13 +87,28 @@ class Tracee:
         self.holders: list[Engine] = []
         self.wishes: dict[Engine, Wish] = {}
         self.announce: dict[Engine, Why] = {}
+        self.awaiting: list[Engine] = []
         self.entry: SyscallStop | None = None
         self.entries: dict[Trace, Entry] = {}
+        self.outcome: Outcome | None = None
 
     @property
     def stopped(self) -> bool:
         """Whether it is in a ptrace-stop that can be restarted."""
         return self.stop is not None
+
+    def holds(self, engine: Engine) -> None:
+        """Note that ``engine`` holds it from now; how that one wanted it to go on is over."""
+        self.forget(engine)
+        if engine not in self.holders:
+            self.holders.append(engine)
+
+    def forget(self, engine: Engine) -> None:
+        """Forget how ``engine`` wants it to go on, and what it is still to be told of it."""
+        self.wishes.pop(engine, None)
+        self.announce.pop(engine, None)
+        if engine in self.awaiting:
+            self.awaiting.remove(engine)
 
 
 class Process:
