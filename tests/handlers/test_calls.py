@@ -6,7 +6,7 @@ import pytest
 
 from utraced.api.engine import CallFilter
 from utraced.errors import InvalidParams
-from utraced.handlers.calls import changed, selection
+from utraced.handlers.calls import changed, selection, told
 from utraced.syscalls.abi import ABIS
 from utraced.tracing.selection import Selection
 
@@ -53,3 +53,16 @@ def test_a_word_that_is_no_call_is_refused_with_the_nearest() -> None:
         selection(("opnat",))
     assert "openat" in refused.value.hint
     assert refused.value.data["member"] == "opnat"
+
+
+@pytest.mark.parametrize("words", ["all", (), ("read",), ("%file", "getppid"), (0xFFF,)])
+def test_what_is_told_chooses_the_same(words: tuple[str | int, ...] | str) -> None:
+    chosen = selection(words)  # type: ignore[arg-type]
+    shown = told(chosen)
+    assert shown.enabled
+    assert selection(CallFilter(set=shown.set, remove=shown.excluded)).calls.numbers == chosen.calls.numbers
+
+
+def test_what_is_left_out_of_all_is_told() -> None:
+    shown = told(selection(CallFilter(remove=("read", "write"), enabled=False)))
+    assert (shown.enabled, shown.set, shown.excluded) == (False, "all", ("read", "write"))

@@ -39,7 +39,7 @@ def test_a_list_of_events_reports_them():
         assert hand.call(engine.Info(engine=number)).events == {"signal": "report", "reap": "report"}
         os.kill(found.pid, signal.SIGUSR1)
         hand.ended(found.pid)
-        assert hand.kinds() == ["signal", "detached"]
+        assert hand.kinds() == ["signal", "reap", "detached"]
 
 
 def test_following_names_the_child_s_engine_before_its_events():

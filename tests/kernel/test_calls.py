@@ -62,9 +62,10 @@ def filtered(side):
 def changed(act, change, selected="getppid", kind="syscall_entry"):
     """Return what a target says of its call, changed at its entry or return, and what else is told of the call."""
     with target(act) as found, by_hand() as hand:
-        number = hand.call(engine.Attach(pid=found.pid, events={kind: "hold"})).engine
+        number = hand.call(engine.Attach(pid=found.pid, events=())).engine
         only = CallFilter(set=(selected,))
         hand.call(engine.SetSyscalls(engine=number, entry=only, exit=only))
+        hand.call(engine.SetEvents(engine=number, events={kind: "hold"}))
         other = hand.call(engine.Attach(pid=found.pid, events=("syscall_exit",))).engine
         found.go()
         made = events.SyscallEntry if kind == "syscall_entry" else events.SyscallExit
@@ -107,8 +108,9 @@ def test_a_result_is_changed_where_the_call_returns():
 
 def test_arguments_are_changed_one_by_one():
     with target(call_and_say) as found, by_hand() as hand:
-        number = hand.call(engine.Attach(pid=found.pid, events={"syscall_entry": "hold"})).engine
+        number = hand.call(engine.Attach(pid=found.pid, events=())).engine
         hand.call(engine.SetSyscalls(engine=number, entry=CallFilter(set=("getppid",))))
+        hand.call(engine.SetEvents(engine=number, events={"syscall_entry": "hold"}))
         found.go()
         hand.wait_for(events.SyscallEntry)
         calls.change(found.pid, "x86_64", GETPPID, (None, 11, None, 13, 14, 15))

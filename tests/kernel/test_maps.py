@@ -7,7 +7,7 @@ import pytest
 from tests.children import child, zombie
 from utraced.errors import NoSuchProcess
 from utraced.kernel import maps
-from utraced.kernel.maps import find_map, parse_maps, read_maps
+from utraced.kernel.maps import file_at, find_map, parse_maps, read_maps
 from utraced.kernel.proc import Process
 
 TEXT = b"""\
@@ -83,3 +83,29 @@ def test_a_zombie_has_none():
         assert read_maps(process) == []
         with pytest.raises(NoSuchProcess):
             find_map(process, 4096)
+
+
+LIBRARY = b"""\
+7f0000000000-7f0000001000 r--p 00000000 fe:00 77                         /usr/lib/libm.so.6
+7f0000001000-7f0000002000 r-xp 00001000 fe:00 77                         /usr/lib/libm.so.6
+7f0000002000-7f0000003000 rw-p 00000000 00:00 0
+7f0000003000-7f0000004000 r-xp 00005000 fe:00 78                         /usr/lib/headless.so
+7f0000005000-7f0000006000 r--p 00000000 00:00 0                          [vvar]
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "found"),
+    [
+        (0x7F0000000000, (b"/usr/lib/libm.so.6", 0x7F0000000000)),
+        (0x7F0000001FFF, (b"/usr/lib/libm.so.6", 0x7F0000000000)),
+        (0x7F0000002000, None),
+        (0x7F0000003000, None),
+        (0x7F0000004000, None),
+        (0x7F0000005000, None),
+        (0x1000, None),
+        (1 << 63, None),
+    ],
+)
+def test_the_file_at_an_address_and_its_beginning(address, found):
+    assert file_at(parse_maps(LIBRARY), address) == found

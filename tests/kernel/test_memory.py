@@ -8,7 +8,9 @@ from tests.children import ended
 from tests.kernel.targets import target
 from utraced.errors import BadAddress, NoSuchProcess, TimedOut
 from utraced.kernel import memory as module
+from utraced.kernel.maps import read_maps
 from utraced.kernel.memory import PAGE, Reader, TargetMemory
+from utraced.kernel.proc import Process
 from utraced.kernel.window import Window
 from utraced.linux.memfd import sealed
 
@@ -241,3 +243,17 @@ def test_a_hole_of_terabytes_is_not_looked_at_for_ever(monkeypatch, child):
     monkeypatch.setattr(module, "PATIENCE", -1.0)
     with Reader(child.pid) as reader, pytest.raises(TimedOut):
         reader.read(0, 8, partial=True)
+
+
+def test_a_target_tells_which_file_is_where():
+    with target() as found:
+        memory = TargetMemory(found.pid)
+        libc = next(each for each in read_maps_of(found.pid) if each.path and b"libc" in each.path and not each.offset)
+        assert memory.file_at(libc.start + 17) == (libc.path, libc.start)
+        assert memory.file_at(16) is None
+    assert TargetMemory(ended()).file_at(libc.start) is None
+
+
+def read_maps_of(pid):
+    with Process(pid) as process:
+        return read_maps(process)

@@ -1,5 +1,8 @@
 /* told DO...: waits for a byte on stdin before each word, then does it; what it does is said by the words below. */
 #define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,6 +14,14 @@
 
 static void handle(int number) { write(1, "handled\n", 8); }
 static void handle_other(int number) { write(1, "other\n", 6); }
+
+static void *library;
+
+static void say(int number)
+{
+    char text[32];
+    write(1, text, snprintf(text, sizeof text, "%d\n", number));
+}
 
 static void *thread(void *unused) { return NULL; }
 
@@ -57,6 +68,19 @@ static void act(const char *word)
         syscall(SYS_getppid);
     } else if (!strcmp(word, "exit")) {
         exit(7);
+    } else if (!strcmp(word, "open")) {
+        if (open("/dev/null", O_RDONLY) < 0)
+            say(errno);
+    } else if (!strcmp(word, "child")) {
+        if ((child = fork()) == 0)
+            _exit(5);
+        say(child);
+    } else if (!strcmp(word, "reap")) {
+        waitpid(-1, NULL, 0);
+    } else if (!strcmp(word, "load")) {
+        library = dlopen("libutil.so.1", RTLD_NOW) ?: dlopen("libcrypt.so.1", RTLD_NOW);
+    } else if (!strcmp(word, "unload")) {
+        dlclose(library);
     }
 }
 

@@ -21,6 +21,8 @@ from utraced.tracing import control
 from utraced.tracing.actions import (
     AbortCall,
     Action,
+    AwaitReap,
+    Capture,
     ChangeCall,
     Complete,
     Detach,
@@ -62,12 +64,16 @@ HIDDEN = {"kind", "seq", "time_ns", "pid", "tid", "engine", "trace", "held", "pc
 
 
 class FakeTarget:
-    """A process's memory: what was put into it, by address; everything else is unmapped."""
+    """A process's memory: what was put into it, and the files in it, by address; everything else is unmapped."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.renewed = 0
         self.contents: dict[int, bytes] = {}
+        self.files: dict[int, tuple[bytes, int]] = {}
+
+    def file_at(self, address: int) -> tuple[bytes, int] | None:
+        return self.files.get(address)
 
     def read(self, address: int, size: int) -> bytes:
         for start, data in self.contents.items():
@@ -262,6 +268,10 @@ class Playbook:
                 return f"detach {tid}" + (f" {signal}" if signal else "") + " stepping" * stepping
             case Listen(tid) | Interrupt(tid) | Forget(tid):
                 return f"{type(action).__name__.lower()} {tid}"
+            case Capture(tid):
+                return f"registers {tid}"
+            case AwaitReap(process):
+                return f"await {process.pid}"
             case Retire(engine):
                 return f"retire {self.name(engine)}"
             case Complete(waiter):

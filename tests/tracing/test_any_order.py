@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from utraced.api import events
+from utraced.api.engine import EventName
 from utraced.errors import Contended, NotHeld
 from utraced.model import Status
 from utraced.tracing import control, lifecycle
 from utraced.tracing.actions import (
     AbortCall,
+    AwaitReap,
+    Capture,
     ChangeCall,
     Complete,
     Detach,
@@ -37,10 +40,11 @@ from utraced.tracing.selection import Selection
 from utraced.tracing.stops import EventStop, ExecStop, SignalStop, SyscallStop
 from utraced.tracing.trace import Trace
 
+from . import playbook
 from .fake_kernel import Kernel, Thread
 from .playbook import FakeOwner, FakeTarget
 
-KINDS = ["clone", "death", "exec", "exit", "job_control", "signal", "syscall_entry", "syscall_exit", "vfork_done"]
+KINDS = list(get_args(EventName))
 MASKS = st.dictionaries(st.sampled_from(KINDS), st.sampled_from(["report", "hold"]), max_size=5)
 ACTS = [
     *["call"] * 8,
@@ -61,7 +65,7 @@ CHANGES = st.none() | st.sampled_from(
         CallChange(nr="getppid"),
     ]
 )
-SETTINGS = ["hold", "hold_on_exec", "follow"]
+SETTINGS = ["hold", "hold_on_exec", "follow", "registers"]
 TRACEES_AT_MOST = 12
 
 
@@ -78,6 +82,7 @@ class Machine(RuleBasedStateMachine):
         self.ended: set[tuple[int, int]] = set()
         self.last_told: dict[tuple[int, int, int], int] = {}
         self.children: set[tuple[int, int, int]] = set()
+        self.zombies: list[Process] = []
 
     @initialize(threads=st.integers(0, 2))
     def begin(self, threads: int) -> None:
@@ -130,6 +135,12 @@ class Machine(RuleBasedStateMachine):
         living = self.kernel.living()
         if living:
             self.kernel.kill_all(living[pick % len(living)].process, Status(signal="SIGKILL"))
+
+    @rule()
+    def is_reaped(self) -> None:
+        if self.zombies:
+            lifecycle.reaped(self.core, self.zombies.pop(0), playbook.now())
+            self.perform()
 
     @rule()
     def is_born(self) -> None:
@@ -196,6 +207,10 @@ class Machine(RuleBasedStateMachine):
                 case Retire(engine):
                     owner, number = engine.owner, engine.id if engine.trace is None else engine.trace.id
                     assert (owner.session, number) in self.ended
+                case Capture(tid):
+                    assert self.core.tracees[tid].stopped or self.kernel.threads[tid].dying
+                case AwaitReap(process):
+                    self.zombies.append(process)
                 case Complete(waiter):
                     assert not waiter.outstanding
                 case Forget(pid):
@@ -295,7 +310,7 @@ class Machine(RuleBasedStateMachine):
         self.perform()
 
     def chosen(self, pick: int) -> Engine | None:
-        engines = [engine for engine in self.engines if engine.trace is None]
+        engines = [engine for engine in self.engines if engine.trace is None and engine.process.tracees]
         return engines[pick % len(engines)] if engines else None
 
     @rule(pick=PICKS, which=PICKS, announce=st.booleans(), everything=st.booleans())
@@ -338,10 +353,9 @@ class Machine(RuleBasedStateMachine):
     def end(self, engine: Engine) -> None:
         """End an engine, or a trace in all its processes."""
         self.looks()
-        for process in list(self.core.processes.values()):
-            for other in list(process.engines):
-                if other is engine or (other.trace is not None and other.trace is engine.trace):
-                    control.detach(self.core, other, "client_request", 1 << 61)
+        for other in self.core.engines():
+            if other is engine or (other.trace is not None and other.trace is engine.trace):
+                control.detach(self.core, other, "client_request", 1 << 61)
         self.perform()
 
     # The rules
@@ -394,6 +408,7 @@ class Machine(RuleBasedStateMachine):
         assert not self.core.orphans.stops
         assert not self.core.orphans.origins
         assert not self.core.traces
+        assert not self.core.unreaped
         assert all(waiter.outstanding <= ended for waiter in self.core.waiters)
 
 

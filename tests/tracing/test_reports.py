@@ -7,7 +7,7 @@ import struct
 from utraced.api import events
 from utraced.tracing import control
 
-from .playbook import entering, execed, interrupted, leaving, signalled, vfork_done
+from .playbook import dead, entering, execed, interrupted, leaving, signalled, vfork_done
 
 BOTH = {"syscall_entry": "report", "syscall_exit": "report"}
 
@@ -95,3 +95,14 @@ def test_exits_stop_a_thread_only_while_an_engine_wants_them(play):
     control.refresh(play.core, made.process)
     assert play.done() == ["interrupt 10"]
     assert play << interrupted(10) == ["options 10 no exits", "restart 10 run"]
+
+
+def test_registers_are_put_into_the_events_of_stopped_threads_alone(play):
+    made = play.running(10, 11, A={"registers": True, "events": {"signal": "report", "death": "report"}}, B={})
+    assert [line.split(" ")[0] for line in play << signalled(10, 10)] == ["registers", "A:", "restart"]
+    play.hold(made["A"], 10, announce=True)
+    assert play << interrupted(10) == ["complete", "registers 10", "A: stop 10 why=requested held"]
+    play.hold(made["B"], 10)
+    play.resume(made["A"], 10)
+    assert play.resume(made["B"], 10) == ["A: resumed 10", "restart 10 run"]
+    assert play << dead(11) == ["A: death 11 status=0", "B: death 11 status=0"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from utraced.errors import Cancelled, Gone, NoSuchObject, NoSuchProcess, PermissionDenied
-from utraced.model import Empty, Pid, Status, ThreadStatus, Value
+from utraced.model import Empty, HexText, Holder, Pid, Status, ThreadState, ThreadStatus, Value
 from utraced.rpc.method import Method, TargetMethod
 
 EventName = Literal[
@@ -16,6 +16,8 @@ EventName = Literal[
     "exec",
     "exit",
     "job_control",
+    "library",
+    "reap",
     "signal",
     "syscall_entry",
     "syscall_exit",
@@ -24,6 +26,8 @@ EventName = Literal[
 Response = Literal["report", "hold"]
 EventMask = dict[EventName, Response] | tuple[EventName, ...]
 """``{"exec": "hold"}``, or a list of which all are reported."""
+Captures = Annotated[tuple[Literal["registers"], ...], Meta(max_length=1)]
+"""What events of a stopped thread carry besides: its ``registers``."""
 
 EngineId = Annotated[int, Meta(ge=1)]
 CallName = Annotated[str, Meta(min_length=1, max_length=64)] | Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
@@ -61,9 +65,11 @@ class Attach(TargetMethod[Attached], frozen=True):
     """Attach a new engine to a process.
 
     ``events``: kinds of events, each with ``report`` or ``hold``, or a list of kinds to be reported; by default
-    exec, clone, exit and death are.  ``hold``: the reply comes when every thread is
-    held or pending.  ``hold_on_exec``: hold before a new program's first instruction.  ``follow``: each new process
-    gets an engine of its own before its first instruction.
+    exec, clone, exit and death are.  ``capture``: what each event of a stopped thread carries besides.  ``hold``: the
+    reply comes when every thread is held or pending.  ``hold_on_exec``: hold before a new program's first instruction.
+    ``follow``: each new process gets an engine of its own before its first instruction.
+
+    ``library`` has threads stop at their system calls, as ``syscall_entry`` and ``syscall_exit`` do.
     """
 
     method = "engine.attach"
@@ -72,6 +78,7 @@ class Attach(TargetMethod[Attached], frozen=True):
     errors = (NoSuchProcess, PermissionDenied, Cancelled)
 
     events: EventMask | None = None
+    capture: Captures = ()
     hold: bool = False
     hold_on_exec: bool = False
     follow: bool = False
@@ -92,7 +99,8 @@ class SetEvents(Method[Empty], frozen=True):
     """Choose the events of an engine anew.
 
     ``engine``: of this session.  ``events``: each with ``report`` or ``hold``, or a list of which all are reported.
-    ``tid``: for this thread alone; absent, for all, which forgets what was chosen for single ones.
+    ``tid``: for this thread alone; absent, for all, which forgets what was chosen for single ones.  ``capture``: what
+    each event of a stopped thread, whichever it is, carries besides; absent, it stays as it is.
     """
 
     method = "engine.set_events"
@@ -102,6 +110,7 @@ class SetEvents(Method[Empty], frozen=True):
     engine: EngineId
     events: EventMask
     tid: Pid | None = None
+    capture: Captures | None = None
 
 
 class SetSyscalls(Method[Empty], frozen=True):
@@ -142,12 +151,56 @@ class List(Method[Engines], frozen=True):
     method = "engine.list"
 
 
+class CallsTold(Value, frozen=True):
+    """The system calls told of one direction.
+
+    ``enabled``: the master switch.  ``set``: names, or ``"all"``.  ``excluded``: of all, those that are not told.
+    """
+
+    enabled: bool
+    set: Literal["all"] | tuple[str, ...]
+    excluded: tuple[str, ...] = ()
+
+
+class Place(Value, frozen=True):
+    """Where a thread is stopped.
+
+    ``kind``: that of the event that tells of such a stop, told or not; ``stop`` for one that was asked for.  ``pc``:
+    the address of the next instruction.  ``signal``: at ``signal``, the one to be delivered, and at ``job_control``.
+    ``nr``, ``name``, ``return``: at a system call.
+    """
+
+    kind: str
+    pc: HexText
+    signal: str | None = None
+    nr: int | None = None
+    name: str | None = None
+    result: int | None = field(default=None, name="return")
+
+
+class ThreadInfo(Value, frozen=True):
+    """A thread as an engine sees it.
+
+    ``tid``, ``state``, ``holders``: as ``thread.stop`` tells them.  ``at``: where it is stopped, whoever holds it.
+    ``action``: how this engine has asked it to go on and is still to be told that it did.  ``events``: what was chosen
+    for this thread alone.
+    """
+
+    tid: int
+    state: ThreadState
+    holders: tuple[Holder, ...] = ()
+    at: Place | None = None
+    action: Literal["step", "block_step", "syscall"] | None = None
+    events: dict[str, str] | None = None
+
+
 class EngineInfo(Value, frozen=True):
     """An engine as it stands: what a client needs to find its feet again.
 
     ``engine``: its id.  ``pid``, ``start_time``: the process, and when it started, in clock ticks after boot.
-    ``events``: those it is told, each with ``report`` or ``hold``.  ``hold``, ``hold_on_exec``, ``follow``: as it was
-    attached with.  ``threads``: as they stand.  ``status``: how the process ended, where it has.
+    ``events``: those it is told, each with ``report`` or ``hold``.  ``capture``, ``hold``, ``hold_on_exec``,
+    ``follow``: as it was attached with, or chosen since.  ``entry``, ``exit``: the system calls told.  ``threads``: as
+    they stand.  ``status``: how the process ended, where it has, and is still to be reaped.
     """
 
     engine: int
@@ -157,12 +210,18 @@ class EngineInfo(Value, frozen=True):
     hold: bool
     hold_on_exec: bool
     follow: bool
-    threads: tuple[ThreadStatus, ...]
+    entry: CallsTold
+    exit: CallsTold
+    threads: tuple[ThreadInfo, ...]
+    capture: tuple[str, ...] = ()
     status: Status | None = None
 
 
 class Info(Method[EngineInfo], frozen=True):
-    """Tell an engine's settings and its threads' states.  ``engine``: of this session."""
+    """Tell an engine's settings and its threads' states, all at one moment of the stream of events.
+
+    ``engine``: of this session.
+    """
 
     method = "engine.info"
     errors = (NoSuchObject, Gone)

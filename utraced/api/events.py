@@ -13,11 +13,18 @@ from msgspec import Struct
 from utraced.model import HexText, Status
 
 
+class Captured(Struct, omit_defaults=True):
+    """Registers of a stopped thread, by their names in <sys/user.h>: ``general``, user_regs_struct."""
+
+    general: dict[str, HexText]
+
+
 class Event(Struct, kw_only=True, omit_defaults=True, tag_field="kind"):
     """What all events have.
 
     ``seq``: counts this session's events without gaps.  ``time_ns``: CLOCK_MONOTONIC.  ``pid``, ``tid``: the thread.
     ``engine``, ``trace``: whose event it is.  ``held``: the engine that asked for it now holds the thread.
+    ``registers``: of a stopped thread, where the engine captures them, as ``registers.read`` tells them.
     """
 
     seq: int = 0
@@ -27,6 +34,7 @@ class Event(Struct, kw_only=True, omit_defaults=True, tag_field="kind"):
     engine: int | None = None
     trace: int | None = None
     held: bool = False
+    registers: Captured | None = None
 
 
 class Stop(Event, kw_only=True, tag="stop"):
@@ -88,6 +96,23 @@ class Death(Event, kw_only=True, tag="death"):
     status: Status | None = None
     last: bool = False
     successor_tid: int | None = None
+
+
+class Reap(Event, kw_only=True, tag="reap"):
+    """The process's parent has taken note of its end: its pid is free.  Nothing but ``detached`` follows."""
+
+
+class Library(Event, kw_only=True, tag="library"):
+    """A part of an ELF file that can be executed was mapped, or the file's mapping was taken away.
+
+    ``path``: the file, exactly in ``path_bytes`` where the text is not.  ``base``: where its beginning is mapped.
+    ``loaded``: which of both.  What was mapped before, ``process.maps`` tells.
+    """
+
+    path: str
+    path_bytes: bytes | None = None
+    base: HexText
+    loaded: bool
 
 
 class Signal(Event, kw_only=True, tag="signal"):
@@ -230,6 +255,8 @@ AnyEvent = (
     | Exec
     | Exit
     | Death
+    | Reap
+    | Library
     | Signal
     | JobControl
     | SyscallEntry

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from utraced.api.engine import CallFilter, CallSet
+from utraced.api.engine import CallFilter, CallSet, CallsTold
 from utraced.errors import InvalidParams
+from utraced.syscalls.abi import ABIS, X32_SYSCALL_BIT, Abi
 from utraced.syscalls.filter import ALL, UnknownCall
 from utraced.tracing.selection import Selection
 
@@ -38,6 +39,21 @@ def changed(chosen: Selection, wanted: CallFilter | None) -> Selection:
     if wanted.enabled is not None:
         chosen.enabled = wanted.enabled
     return chosen
+
+
+def told(chosen: Selection) -> CallsTold:
+    """Return a selection as clients write one."""
+    numbers = chosen.calls.numbers
+    names = sorted({_word(abi, nr) for abi in ABIS.values() for nr in numbers[abi.name]})
+    if chosen.calls.inverted:
+        return CallsTold(enabled=chosen.enabled, set="all", excluded=tuple(names))
+    return CallsTold(enabled=chosen.enabled, set=tuple(names))
+
+
+def _word(abi: Abi, nr: int) -> str:
+    """Return the word for a call: its name, or its number where it has none."""
+    name = abi.names.get(nr)
+    return str(nr & ~X32_SYSCALL_BIT) if name is None else name.removesuffix("#64")
 
 
 def _words(calls: CallSet) -> tuple[str | int, ...]:

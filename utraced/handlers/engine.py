@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Mapping
 from time import monotonic_ns
 
 from utraced.api import engine as api
+from utraced.errors import InvalidParams
 from utraced.model import Empty
 from utraced.tracing import control
 from utraced.tracing.engine import DEFAULT_EVENTS, Engine
 from utraced.tracing.waiting import Waiter
 
-from . import calls
+from . import calls, places
 from .attaching import attached, check_limits, process_of
 from .context import Context, handles
 from .target import resolve
@@ -29,6 +30,7 @@ def attach(params: api.Attach, context: Context) -> Awaitable[api.Attached]:
         context.session,
         process,
         events=events,
+        registers="registers" in params.capture,
         hold=params.hold,
         hold_on_exec=params.hold_on_exec,
         follow=params.follow,
@@ -55,6 +57,10 @@ def detach(params: api.Detach, context: Context) -> Empty:
 def set_events(params: api.SetEvents, context: Context) -> Empty:
     """Choose an engine's events anew."""
     engine = context.session.engine(params.engine)
+    if params.capture is not None:
+        if params.tid is not None:
+            raise InvalidParams("what is captured is chosen for all threads", member="capture", hint="Leave tid out.")
+        engine.registers = "registers" in params.capture
     if params.tid is None:
         engine.events = dict(_mask(params.events))
         engine.thread_events.clear()
@@ -98,7 +104,11 @@ def info(params: api.Info, context: Context) -> api.EngineInfo:
         hold=engine.hold,
         hold_on_exec=engine.hold_on_exec,
         follow=engine.follow,
-        threads=tuple(control.status(engine, tracee) for tracee in process.tracees.values()),
+        entry=calls.told(engine.entry),
+        exit=calls.told(engine.exit),
+        capture=("registers",) if engine.registers else (),
+        threads=tuple(places.thread(engine, tracee) for tracee in process.tracees.values()),
+        status=process.status if not process.tracees else None,
     )
 
 

@@ -142,13 +142,12 @@ class Session:
 
     def engines_of(self, trace: Trace) -> list[Engine]:
         """Return a trace's engines."""
-        processes = self.tracer.core.processes.values()
-        return [engine for process in processes for engine in process.engines if engine.trace is trace]
+        return [engine for engine in self.tracer.core.engines() if engine.trace is trace]
 
     def close(self, reason: Reason, time_ns: int) -> None:
         """Undo everything: engines and traces end, holds go."""
-        for process in list(self.tracer.core.processes.values()):
-            for engine in [engine for engine in process.engines if engine.owner is self]:
+        for engine in self.tracer.core.engines():
+            if engine.owner is self:
                 control.detach(self.tracer.core, engine, reason, time_ns)
         self.tracer.relieve(self)
         self.tracer.perform()
@@ -331,13 +330,13 @@ def _entry(session: Session, holdings: list[api.Holding]) -> api.SessionEntry:
 def _holdings(asking: Session) -> dict[Any, list[api.Holding]]:
     """Return what each session holds."""
     found: dict[Any, list[api.Holding]] = {}
-    for process in asking.tracer.core.processes.values():
-        for engine in process.engines:
-            held = [tracee.tid for tracee in process.tracees.values() if engine in tracee.holders]
-            trace = None if engine.trace is None else engine.trace.id
-            found.setdefault(engine.owner, []).append(
-                api.Holding(pid=process.pid, engine=engine.id or None, trace=trace, held=tuple(held[:SHOWN]))
-            )
+    for engine in asking.tracer.core.engines():
+        process = engine.process
+        held = [tracee.tid for tracee in process.tracees.values() if engine in tracee.holders]
+        trace = None if engine.trace is None else engine.trace.id
+        found.setdefault(engine.owner, []).append(
+            api.Holding(pid=process.pid, engine=engine.id or None, trace=trace, held=tuple(held[:SHOWN]))
+        )
     return found
 
 

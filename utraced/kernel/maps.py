@@ -8,6 +8,7 @@ import fcntl
 import os
 import re
 import struct
+from collections.abc import Iterable
 
 from utraced.api.map_records import MapRecord, permissions
 from utraced.kernel.proc import Process, ending, read_all
@@ -56,6 +57,23 @@ def find_map(process: Process, address: int) -> MapRecord | None:
             return next((each for each in parse_maps(read_all(fd)) if each.start <= address < each.end), None)
     finally:
         os.close(fd)
+
+
+def file_at(maps: Iterable[MapRecord], address: int) -> tuple[bytes, int] | None:
+    """Return the path of the file that is mapped at ``address``, and where its beginning is mapped, at or below that.
+
+    None where there is no file, or its beginning is not mapped.
+    """
+    base: MapRecord | None = None
+    for each in maps:
+        if each.path is None or each.start > address:
+            continue
+        if each.offset == 0:
+            base = each
+        if address < each.end:
+            same = base is not None and base[4:7] == each[4:7] and bool(each.inode)
+            return (each.path, base.start) if same and base is not None else None
+    return None
 
 
 def parse_maps(text: bytes) -> list[MapRecord]:

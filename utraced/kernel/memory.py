@@ -13,6 +13,7 @@ from utraced.linux.memfd import punch
 from utraced.linux.pidfd import alive, open_pidfd
 from utraced.model import hex_text
 
+from .maps import file_at, read_maps
 from .proc import Process
 from .window import Window
 
@@ -88,6 +89,14 @@ class TargetMemory:
         except OSError:
             return 0
         return int(stat[stat.rindex(b")") + 2 :].split()[19])
+
+    def file_at(self, address: int) -> tuple[bytes, int] | None:
+        """Return the path of the file that is mapped at ``address``, and where its beginning is; None where none is."""
+        try:
+            with Process(self.pid) as process:
+                return file_at(read_maps(process), address)
+        except (NoSuchProcess, PermissionError):
+            return None
 
     def close(self) -> None:
         """Close the descriptor."""

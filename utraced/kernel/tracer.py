@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
+from time import monotonic_ns
 from typing import Any
 
+from utraced.api.events import Captured
 from utraced.errors import LimitExceeded, NoSuchProcess
 from utraced.tracing import control, lifecycle
 from utraced.tracing.actions import (
     AbortCall,
+    AwaitReap,
+    Capture,
     ChangeCall,
     Complete,
     Detach,
@@ -28,11 +33,12 @@ from utraced.tracing.engine import Owner
 from utraced.tracing.process import Process
 from utraced.tracing.waiting import Waiter
 
-from . import calls, ptrace, stepping
+from . import calls, ptrace, registers, stepping
 from .classify import SYSCALL_STATUS, classify, syscall_stop
 from .denied import why_denied
 from .memory import TargetMemory
 from .reaper import Reaper
+from .reaping import Reaping
 
 WALL = 0x4000_0000
 TRIES = 3
@@ -49,6 +55,7 @@ class Tracer:
 
     def __init__(self, completed: Callable[[Waiter], None], *, most: int = PID_MAX_LIMIT) -> None:
         self.core = Core(self._open, most=most)
+        self.reaping = Reaping()
         self._completed = completed
         self._memories: dict[int, TargetMemory] = {}
         self._reaped: list[tuple[int, int]] = []
@@ -64,6 +71,8 @@ class Tracer:
             AbortCall: lambda action: calls.abort(action.tid, action.abi, action.result),
             SetResult: lambda action: calls.set_result(action.tid, action.result),
             Detach: self._detach,
+            Capture: _capture,
+            AwaitReap: self._await_reap,
             Retire: lambda action: action.engine.owner.retire(action.engine),
             Complete: lambda action: self._completed(action.waiter),
             Forget: self._forget,
@@ -251,8 +260,20 @@ class Tracer:
         """
         return all(_state(tid, tid)[0] in {"D", "Z", "X", ""} for tid in tids)
 
+    def look_for_reaped(self) -> None:
+        """Tell of the zombies that have been reaped."""
+        for process in self.reaping.take(self.core.unreaped):
+            lifecycle.reaped(self.core, process, monotonic_ns())
+        self.perform()
+
+    def _await_reap(self, action: AwaitReap) -> None:
+        if not self.reaping.add(action.process):
+            lifecycle.reaped(self.core, action.process, monotonic_ns())
+            self.perform()
+
     def close(self) -> None:
         """Close what is open."""
+        self.reaping.close()
         for memory in self._memories.values():
             memory.close()
         self._memories.clear()
@@ -278,6 +299,13 @@ class Tracer:
         """Find out where a thread comes from that stopped before its parent told of it."""
         if tid not in self.core.orphans.origins:
             lifecycle.origin(self.core, tid, _origin(tid))
+
+
+def _capture(action: Capture) -> None:
+    """Put registers into an event; a thread that is dying has none any more."""
+    with contextlib.suppress(NoSuchProcess):
+        general = registers.general(action.tid)
+        action.event.registers = Captured({name: hex(value) for name, value in general.items()})
 
 
 def _threads(pid: int) -> list[int]:

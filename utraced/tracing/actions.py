@@ -14,6 +14,7 @@ from utraced.api.events import Event
 
 if TYPE_CHECKING:
     from .engine import Engine, Owner
+    from .process import Process
     from .waiting import Waiter
 
 
@@ -112,6 +113,19 @@ class Retire(Struct, frozen=True):
     engine: Engine
 
 
+class Capture(Struct, frozen=True):
+    """Put a stopped thread's registers into an event that is about to be told."""
+
+    tid: int
+    event: Event
+
+
+class AwaitReap(Struct, frozen=True):
+    """Watch for the end of a zombie, to be told by ``lifecycle.reaped``."""
+
+    process: Process
+
+
 class Complete(Struct, frozen=True):
     """Tell a waiting request that what it waits for has come."""
 
@@ -134,7 +148,9 @@ Action = (
     | AbortCall
     | SetResult
     | Detach
+    | Capture
     | Tell
+    | AwaitReap
     | Retire
     | Complete
     | Forget

@@ -29,7 +29,7 @@ from utraced.api import events
 from utraced.api.events import Event
 
 from . import lifecycle, reports, steps
-from .actions import Action, Complete, Detach, Forget, Listen, SetOptions, Tell, Wish
+from .actions import Action, Capture, Complete, Detach, Forget, Listen, SetOptions, Tell, Wish
 from .engine import Engine, Owner
 from .pressure import HeldBack
 from .process import Process, Target, Tracee
@@ -56,7 +56,8 @@ class Core:
     """All traced processes.
 
     ``open_target`` gives the memory of a new process.  With ``most`` tracees no further process is followed into;
-    those that are traced are so with all threads, however many they make.  Actions gather in ``actions``; whoever
+    those that are traced are so with all threads, however many they make.  ``unreaped`` are processes that have ended,
+    while engines wait to be told that their parents have taken note.  Actions gather in ``actions``; whoever
     calls takes them and carries them out in order.
     """
 
@@ -65,6 +66,7 @@ class Core:
         self.most = most
         self.processes: dict[int, Process] = {}
         self.tracees: dict[int, Tracee] = {}
+        self.unreaped: list[Process] = []
         self.orphans = lifecycle.Orphans()
         self.traces: set[Trace] = set()
         self.waiters: list[Waiter] = []
@@ -132,6 +134,10 @@ class Core:
         tracee.request = request = process.request
         return request
 
+    def engines(self) -> list[Engine]:
+        """Return all engines, also those whose process has ended."""
+        return [engine for process in (*self.processes.values(), *self.unreaped) for engine in process.engines]
+
     # What is told
 
     def tell(self, engine: Engine, tracee: Tracee, event: Event, *, hold: bool = False) -> None:
@@ -144,6 +150,8 @@ class Core:
         if hold and not tracee.doomed:
             event.held = True
             tracee.holds(engine)
+        if engine.registers and stop is not None and type(event) is not events.Resumed:
+            self.actions.append(Capture(tracee.tid, event))
         self.actions.append(Tell(engine.owner, event))
         self.held_back.told(engine, tracee, event)
 

@@ -42,8 +42,8 @@ class Engine:
     """An engine.
 
     ``events`` says of each kind of event whether it is reported or holds; ``thread_events`` the same for single
-    threads.  ``entry`` and ``exit`` select the system calls told at these events.  ``id`` is 0 for a trace's engine,
-    whose events carry the trace's id instead.
+    threads.  ``entry`` and ``exit`` select the system calls told at these events.  ``registers``: whether events of
+    stopped threads carry them.  ``id`` is 0 for a trace's engine, whose events carry the trace's id instead.
     """
 
     __slots__ = (
@@ -56,6 +56,7 @@ class Engine:
         "id",
         "owner",
         "process",
+        "registers",
         "thread_events",
         "trace",
     )
@@ -66,6 +67,7 @@ class Engine:
         process: Process,
         *,
         events: Mapping[str, str] = DEFAULT_EVENTS,
+        registers: bool = False,
         hold: bool = False,
         hold_on_exec: bool = False,
         follow: bool = False,
@@ -78,6 +80,7 @@ class Engine:
         self.thread_events: dict[int, dict[str, str]] = {}
         self.entry = Selection()
         self.exit = Selection()
+        self.registers = registers
         self.hold = hold
         self.hold_on_exec = hold_on_exec
         self.follow = follow
@@ -99,8 +102,10 @@ class Engine:
         """Tell whether threads must stop at system calls for this engine."""
         if self.trace is not None:
             return True
-        return (self.entry.enabled and self.wants("syscall_entry")) or (
-            self.exit.enabled and self.wants("syscall_exit")
+        return (
+            (self.entry.enabled and self.wants("syscall_entry"))
+            or (self.exit.enabled and self.wants("syscall_exit"))
+            or self.wants("library")
         )
 
     def child(self, process: Process) -> Engine:
@@ -109,6 +114,7 @@ class Engine:
             self.owner,
             process,
             events=self.events,
+            registers=self.registers,
             hold=self.hold,
             hold_on_exec=self.hold_on_exec,
             follow=True,

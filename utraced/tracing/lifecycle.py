@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 from utraced.api import events
 from utraced.model import Status
 
-from .actions import Detach, Retire, Tell
+from .actions import AwaitReap, Detach, Retire, Tell
 from .engine import Engine
 from .process import Process, Tracee
 from .stops import AnyStop, CloneStop, Death, EventStop, ExecStop, GroupStop, SignalStop
@@ -256,7 +256,8 @@ def _bury(core: Core, tracee: Tracee, time_ns: int, status: Status | None, *, su
     last = status is not None and len(process.tracees) == 1
     for engine in process.engines:
         wanted = engine.response("death", tracee.tid) is not None
-        engine.thread_events.pop(tracee.tid, None)
+        if not last:
+            engine.thread_events.pop(tracee.tid, None)
         event = events.Death(status=status, last=last, successor_tid=successor)
         event.time_ns = time_ns
         trace = engine.trace
@@ -269,8 +270,21 @@ def _bury(core: Core, tracee: Tracee, time_ns: int, status: Status | None, *, su
             core.tell(engine, tracee, event)
     if last:
         for engine in list(process.engines):
-            end(core, engine, "target_exited", time_ns)
+            if engine.trace is not None or engine.response("reap", process.pid) is None:
+                end(core, engine, "target_exited", time_ns)
+        if process.engines:
+            core.unreaped.append(process)
+            core.actions.append(AwaitReap(process))
     core.drop(tracee)
+
+
+def reaped(core: Core, process: Process, time_ns: int) -> None:
+    """A process that has ended is no zombie any more: tell those that wait for that, whose engines end with it."""
+    if process in core.unreaped:
+        for engine in list(process.engines):
+            event = events.Reap(pid=process.pid, tid=process.pid, engine=engine.id, time_ns=time_ns)
+            core.actions.append(Tell(engine.owner, event))
+            end(core, engine, "target_exited", time_ns)
 
 
 def end(
@@ -283,6 +297,8 @@ def end(
     process = engine.process
     if engine in process.engines:
         process.engines.remove(engine)
+        if not process.engines and process in core.unreaped:
+            core.unreaped.remove(process)
     trace = engine.trace
     event = events.Detached(reason=reason, status=process.status, pid=process.pid, tid=process.pid, time_ns=time_ns)
     if trace is None:

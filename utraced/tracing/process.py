@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .capture import Entry
     from .changes import Outcome
     from .engine import Engine
+    from .libraries import Library
     from .stops import AnyStop, SyscallStop
     from .trace import Trace
 
@@ -32,6 +33,10 @@ class Target(Memory, Protocol):
         """Return field 22 of /proc/PID/stat, in clock ticks, or 0 where the process is gone."""
         ...
 
+    def file_at(self, address: int) -> tuple[bytes, int] | None:
+        """Return the path of the file that is mapped at ``address``, and where its beginning is; None where none is."""
+        ...
+
 
 class Tracee:
     """One traced thread.
@@ -44,7 +49,8 @@ class Tracee:
     ``doomed``: it is being killed, and can be held no more.
     ``stepping``: the trap of a step may still be told, though it was last restarted for something else.
     ``signal`` is what will be delivered when the signal-delivery-stop ends.
-    ``entry`` is the call it is in, ``entries`` what each trace has kept of it, ``outcome`` the result chosen for it.
+    ``entry`` is the call it is in, ``entries`` what each trace has kept of it, ``outcome`` the result chosen for it,
+    ``unmapping`` the library that it takes away.
     """
 
     __slots__ = (
@@ -67,6 +73,7 @@ class Tracee:
         "stepping",
         "stop",
         "tid",
+        "unmapping",
         "wishes",
     )
 
@@ -91,6 +98,7 @@ class Tracee:
         self.entry: SyscallStop | None = None
         self.entries: dict[Trace, Entry] = {}
         self.outcome: Outcome | None = None
+        self.unmapping: Library | None = None
 
     @property
     def stopped(self) -> bool:
@@ -114,11 +122,12 @@ class Tracee:
 class Process:
     """A traced thread group.
 
-    ``engines`` stand in attach order.  ``request`` and ``exits`` are what its threads are to be restarted with, as
-    its engines' wants say (see ``refresh``).
+    ``engines`` stand in attach order.  ``request`` and ``exits`` are what its threads are to be restarted with, and
+    ``libraries`` whether they are watched for those, as its engines' wants say (see ``refresh``).  ``status`` is how it
+    ended.
     """
 
-    __slots__ = ("engines", "exits", "pid", "request", "status", "target", "tracees")
+    __slots__ = ("engines", "exits", "libraries", "pid", "request", "status", "target", "tracees")
 
     def __init__(self, pid: int, target: Target) -> None:
         self.pid = pid
@@ -127,9 +136,11 @@ class Process:
         self.engines: list[Engine] = []
         self.request = Wish.RUN
         self.exits = False
+        self.libraries = False
         self.status: Status | None = None
 
     def refresh(self) -> None:
         """Work out anew what the threads must be restarted with."""
         self.request = Wish.SYSCALL if any(engine.wants_syscalls() for engine in self.engines) else Wish.RUN
         self.exits = any(engine.trace is None and engine.wants("exit") for engine in self.engines)
+        self.libraries = any(engine.trace is None and engine.wants("library") for engine in self.engines)

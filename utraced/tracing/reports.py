@@ -13,7 +13,7 @@ from utraced.syscalls.results import errno_name
 from utraced.syscalls.siginfo import code_name, decode_siginfo
 from utraced.syscalls.signals import signal_name
 
-from . import changes, steps
+from . import changes, libraries, steps
 from .actions import Tell, Wish
 from .capture import args_text
 from .engine import Engine
@@ -30,6 +30,8 @@ def syscall(core: Core, tracee: Tracee, stop: SyscallStop) -> None:
         if tracee.outcome is not None:
             changes.entered(tracee, stop)
         tracee.entry = stop
+        if tracee.process.libraries:
+            libraries.entered(tracee, stop)
         for engine in reversed(tracee.process.engines):
             if engine.trace is not None:
                 engine.trace.enter(tracee, stop)
@@ -49,8 +51,12 @@ def syscall(core: Core, tracee: Tracee, stop: SyscallStop) -> None:
                     core.held_back.told(engine, tracee, event)
         elif entry is not None:
             _syscall(core, engine, tracee, entry, stop)
+    if tracee.process.libraries and entry is not None:
+        libraries.returned(core, tracee, entry, stop)
     if tracee.request <= Wish.BLOCK_STEP:
         steps.ended(core, tracee, stop.pc)
+    if tracee.holders and entry is not None:
+        stop.nr = entry.nr  # for who asks where the thread is
 
 
 def _syscall(core: Core, engine: Engine, tracee: Tracee, entry: SyscallStop, stop: SyscallStop) -> None:

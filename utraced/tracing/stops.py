@@ -21,7 +21,8 @@ class Stop(Struct, gc=False):
 class SyscallStop(Stop, gc=False):
     """At the entry or exit of a system call; ``arch`` is the AUDIT_ARCH value, ``args`` are six (entry only).
 
-    ``result`` is the signed return value, ``failed`` whether it is a negated errno (exit only).
+    ``result`` is the signed return value, ``failed`` whether it is a negated errno (exit only).  ``nr`` is known at an
+    exit where the thread is held there and its entry was seen.
     """
 
     entering: bool

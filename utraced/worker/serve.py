@@ -44,6 +44,8 @@ TICK = 0.005
 """Seconds that an observation waits for others to go with it in a packet."""
 PATIENCE = 0.05
 """Seconds between looks whether the threads that are to stop still can."""
+LOOK = 0.25
+"""Seconds between looks whether zombies have been reaped, where the kernel does not tell (before Linux 6.9)."""
 LETTING_GO = 5.0
 """Seconds in which threads are to stop to be detached; what is in uninterruptible sleep the kernel detaches."""
 
@@ -74,6 +76,7 @@ class Worker:
         self._transports: dict[Session, Transport] = {}
         self._late = anyio.Event()
         self._free = anyio.Event()
+        self._unreaped = anyio.Event()
         self._changed = anyio.Event()
 
     async def embedded(self, sock: socket.socket) -> None:
@@ -118,6 +121,7 @@ class Worker:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._pump.run)
             tasks.start_soon(self._tick)
+            tasks.start_soon(self._watch_reaped)
             if self.sessions.limits.stall_seconds is not None:
                 tasks.start_soon(self._watch_stalls)
             yield
@@ -233,9 +237,22 @@ class Worker:
                 self.sessions.stirred.discard(session)
         if late or self.tracer.core.waiting_entries():
             self._late.set()
+        if self.tracer.reaping:
+            self._unreaped.set()
         if not self.tracer.core.tracees:
             self._free.set()
             self._free = anyio.Event()
+
+    async def _watch_reaped(self) -> None:
+        """Tell of zombies that are reaped, while there are any that somebody wants to be told of."""
+        while True:
+            await self._unreaped.wait()
+            self._unreaped = anyio.Event()
+            while self.tracer.reaping:
+                with anyio.move_on_after(LOOK):
+                    await anyio.wait_readable(self.tracer.reaping.fileno())
+                self.tracer.look_for_reaped()
+                self._send_stirred()
 
     async def _tick(self) -> None:
         """Send observations that have waited long enough, and tell of calls that last."""
@@ -245,10 +262,14 @@ class Worker:
             self._late = anyio.Event()
             younger = self.tracer.core.overdue(monotonic_ns() - int(TICK * 500_000_000))
             self.tracer.perform()
-            for session in tuple(self.sessions.stirred):
-                self._transports[session].flush()
+            self._send_stirred()
             if younger:
                 self._late.set()
+
+    def _send_stirred(self) -> None:
+        """Send what there is for any session."""
+        for session in tuple(self.sessions.stirred):
+            self._transports[session].flush()
 
 
 def serve_embedded(fd: int) -> None:
