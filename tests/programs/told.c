@@ -3,11 +3,14 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -22,6 +25,17 @@ static void say(int number)
     char text[32];
     write(1, text, snprintf(text, sizeof text, "%d\n", number));
 }
+
+static void give(int result) { say(result < 0 ? -errno : result); }
+
+static void handle_value(int number, siginfo_t *info, void *unused)
+{
+    say(info->si_code);
+    say(info->si_value.sival_int);
+}
+
+static const struct timespec LONG = {0, 150000000};
+/* of calls that are interrupted meanwhile */
 
 static void *thread(void *unused) { return NULL; }
 
@@ -66,6 +80,20 @@ static void act(const char *word)
         *(volatile int *)0x10 = 1;
     } else if (!strcmp(word, "call")) {
         syscall(SYS_getppid);
+    } else if (!strcmp(word, "nanosleep")) {
+        give(nanosleep(&LONG, NULL));
+    } else if (!strcmp(word, "poll")) {
+        give(poll(NULL, 0, LONG.tv_nsec / 1000000));
+    } else if (!strcmp(word, "select")) {
+        give(select(0, NULL, NULL, NULL, &(struct timeval){0, LONG.tv_nsec / 1000}));
+    } else if (!strcmp(word, "futex")) {
+        int word = 0;
+        give(syscall(SYS_futex, &word, 0, 0, &LONG, NULL, 0));
+    } else if (!strcmp(word, "epoll")) {
+        give(epoll_wait(epoll_create1(0), &(struct epoll_event){0}, 1, LONG.tv_nsec / 1000000));
+    } else if (!strcmp(word, "value")) {
+        sigaction(SIGUSR1, &(struct sigaction){.sa_sigaction = handle_value, .sa_flags = SA_SIGINFO}, NULL);
+        sigqueue(getpid(), SIGUSR1, (union sigval){.sival_int = 42});
     } else if (!strcmp(word, "exit")) {
         exit(7);
     } else if (!strcmp(word, "open")) {

@@ -127,9 +127,10 @@ class Daemon:
 
 
 @contextmanager
-def listening(path: Path, **options: Any) -> Iterator[Daemon]:
-    """Give a daemon that listens at ``path``."""
-    with _running([sys.executable, "-m", "utraced", "--socket", str(path)], str(path), **options) as daemon:
+def listening(path: Path, *words: str | Path, **options: Any) -> Iterator[Daemon]:
+    """Give a daemon that listens at ``path``, with these options more."""
+    command = [sys.executable, "-m", "utraced", "--socket", *map(str, (path, *words))]
+    with _running(command, str(path), **options) as daemon:
         yield daemon
 
 
