@@ -20,13 +20,14 @@ from benchmarks.fairness import fairness
 from benchmarks.flood import compile_flood
 from benchmarks.hostile import hostile
 from benchmarks.latency import latency_in_a_flood
+from benchmarks.neighbours import slow_down
 from benchmarks.placing import PLACINGS, running_first
 from benchmarks.rounds import Row
 from benchmarks.roundtrip import cost_of_round_trips
 from benchmarks.starting import cost_of_starting
 from benchmarks.stops import Setting, cost_of_stops
 
-USUAL = ("stops", "attaching", "fairness", "starting", "roundtrip", "connections", "latency")
+USUAL = ("stops", "attaching", "fairness", "starting", "roundtrip", "connections", "latency", "neighbours")
 SUBJECTS = (*USUAL, "hostile")
 """What lasts as long as one wants is measured when it is named."""
 
@@ -60,7 +61,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tracees", type=int, nargs="+", default=[1, 8], help="busy threads (default: 1 8)")
     parser.add_argument("--placing", nargs="+", choices=PLACINGS, default=list(PLACINGS), help="default: both")
     parser.add_argument("--threads", type=int, default=1000, help="threads to attach (default: %(default)s)")
-    parser.add_argument("--milliseconds", type=int, default=1000, help="of fairness, latency (default: %(default)s)")
+    parser.add_argument("--milliseconds", type=int, default=1000, help="of what takes its time (default: %(default)s)")
     parser.add_argument("--exchanges", type=int, default=1000, help="of a round trip (default: %(default)s)")
     parser.add_argument("--connections", type=int, default=1000, help="idle ones, new ones (default: %(default)s)")
     parser.add_argument("--seconds", type=int, default=600, help="of hostile packets (default: %(default)s)")
@@ -93,6 +94,8 @@ def _subjects(options: argparse.Namespace, flood: Path, folder: Path) -> Iterato
         yield partial(cost_of_connections, folder, connections=options.connections, rounds=rounds)
     if "latency" in wanted:
         yield partial(latency_in_a_flood, flood, folder, milliseconds=options.milliseconds, rounds=rounds)
+    if "neighbours" in wanted:
+        yield partial(slow_down, folder, milliseconds=options.milliseconds // 4, rounds=rounds)
     if "hostile" in wanted:
         yield partial(hostile, folder, seconds=options.seconds)
 

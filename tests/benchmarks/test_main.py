@@ -70,7 +70,7 @@ def test_an_unknown_subject_is_told() -> None:
     )
     assert ended.returncode == 2
     assert (
-        "no subject speed: choose from stops, attaching, fairness, starting, roundtrip, connections, latency"
+        "no subject speed: choose from stops, attaching, fairness, starting, roundtrip, connections, latency, neigh"
         in ended.stderr
     )
 

@@ -12,6 +12,52 @@ def test_the_result_comes_from_another_thread():
     assert anyio.run(aside, threading.get_ident) != threading.get_ident()
 
 
+def test_what_a_thread_takes_is_told_and_a_session_that_rests_waits():
+    told: list[object] = []
+
+    def resting():
+        told.append("asked")
+        return 1_000
+
+    async def main():
+        module.share.set(module.Share(told.append, resting))
+        await aside(lambda: sum(range(100_000)))
+        with pytest.raises(ZeroDivisionError):
+            await aside(lambda: sum(range(100_000)) / 0)
+
+    anyio.run(main)
+    assert [told[0], told[2]] == ["asked", "asked"]
+    assert told[1] > 0
+    assert told[3] > 0
+
+
+def test_a_session_has_some_threads_at_a_time():
+    busy = 0
+    most = 0
+    lock = threading.Lock()
+    full = threading.Event()
+
+    def work():
+        nonlocal busy, most
+        with lock:
+            busy += 1
+            most = max(most, busy)
+            if busy == module.AT_ONCE:
+                full.set()
+        assert full.wait(20)
+        with lock:
+            busy -= 1
+
+    async def main():
+        module.share.set(module.Share(lambda _: None, lambda: 0))
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3 * module.AT_ONCE):
+                tasks.start_soon(aside, work)
+
+    anyio.run(main)
+    assert most == module.AT_ONCE
+
+
 def test_what_it_raises_is_raised():
     with pytest.raises(ZeroDivisionError):
         anyio.run(aside, lambda: 1 / 0)

@@ -29,6 +29,7 @@ from utraced.kernel.tracer import Tracer
 from utraced.linux.credentials import peer
 from utraced.worker import transport
 from utraced.worker.transport import Transport
+from utraced.worker.turns import Turns
 from utraced.worker.waits import EventWaits
 
 MAX_QUEUE = Limits().queue_bytes
@@ -149,7 +150,7 @@ class Scene:
         self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.clock = Clock()
         self.session = Session(1, peer(self.ours), Tracer(lambda _: None))
-        self.transport = Transport(self.ours, self.session, registry(), EventWaits(), self.clock)
+        self.transport = Transport(self.ours, self.session, registry(), EventWaits(), Turns(list, clock=self.clock))
 
     def tell(self, size: int) -> None:
         """Tell events of about so many bytes."""

@@ -29,6 +29,7 @@ from utraced.linux.systemd import Notifier
 from utraced.worker import listen
 from utraced.worker.listen import Acceptor
 from utraced.worker.serve import serve_listening
+from utraced.worker.turns import Turns
 
 HELLO = b'{"jsonrpc":"2.0","id":1,"method":"daemon.hello"}'
 
@@ -291,7 +292,8 @@ def test_a_lack_is_logged_once_and_waited_out(
     reading, writing = socket.socketpair()
     writing.send(b"!")
     lacking = Lacking(reading, 5)
-    acceptor = Acceptor(Sessions(Tracer(lambda _: None), Limits(), Audit()), registry(), cast(Any, None))
+    sessions = Sessions(Tracer(lambda _: None), Limits(), Audit())
+    acceptor = Acceptor(sessions, registry(), cast(Any, None), Turns(list))
     with caplog.at_level(logging.ERROR), pytest.raises(KeyboardInterrupt):
         anyio.run(acceptor.run, lacking, cast(Any, None))
     reading.close()
@@ -316,7 +318,9 @@ def test_a_user_has_a_number_of_sessions() -> None:
         with listener("most") as sock:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(
-                    Acceptor(sessions, registry(), serve).run, SimpleNamespace(name="most", socket=sock), tasks
+                    Acceptor(sessions, registry(), serve, Turns(list)).run,
+                    SimpleNamespace(name="most", socket=sock),
+                    tasks,
                 )
                 address = address_of(sock)
                 peers = [Peer(address) for _ in range(3)]

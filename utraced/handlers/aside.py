@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from time import thread_time_ns
 from typing import TypeVar
 
 import anyio
@@ -21,22 +22,53 @@ DEADLINE = 5.0
 AT_ONCE = 4
 """Threads that one session may keep busy."""
 
-share: ContextVar[anyio.CapacityLimiter | None] = ContextVar("share", default=None)
-"""The threads of the session whose request is carried out."""
-
 Returned = TypeVar("Returned")
+
+
+class Share:
+    """The threads that one session may keep busy.
+
+    ``spend`` is told the nanoseconds of the CPU that a thread took, which the loop had to do without; ``resting`` tells
+    for how many the session has to wait because of that.
+    """
+
+    def __init__(self, spend: Callable[[int], None], resting: Callable[[], int]) -> None:
+        self.places = anyio.CapacityLimiter(AT_ONCE)
+        self.threads = anyio.CapacityLimiter(AT_ONCE)
+        self.spend = spend
+        self.resting = resting
+
+
+share: ContextVar[Share | None] = ContextVar("share", default=None)
+"""Of the session whose request is carried out."""
 
 
 async def aside(work: Callable[[], Returned]) -> Returned:
     """Return what ``work`` returns, called in a thread; raises TimedOut when that takes longer than the deadline.
 
-    After a timeout or a cancellation the thread goes on alone and its result is dropped: it must not be a descriptor.
+    It waits until the session has a thread for it, and where the session rests, until that is over.  After a timeout or
+    a cancellation the thread goes on alone and its result is dropped: it must not be a descriptor.
     """
+    mine, spent = share.get() or Share(spend=lambda _: None, resting=lambda: 0), 0
+
+    def measured() -> Returned:
+        nonlocal spent
+        started = thread_time_ns()
+        try:
+            return work()
+        finally:
+            spent = thread_time_ns() - started
+
     try:
-        with anyio.fail_after(DEADLINE):
-            return await anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=share.get())
+        async with mine.places:
+            if rest := mine.resting():
+                await anyio.sleep(rest / 1e9)
+            with anyio.fail_after(DEADLINE):
+                return await anyio.to_thread.run_sync(measured, abandon_on_cancel=True, limiter=mine.threads)
     except TimeoutError as error:
         raise TimedOut(
             f"the kernel did not answer within {DEADLINE:.0f} s",
             hint="The process is changing its mappings, or waits for a file system that does not answer: try later.",
         ) from error
+    finally:
+        mine.spend(spent)

@@ -11,7 +11,6 @@ from typing import Any
 
 import anyio
 import anyio.abc
-import anyio.lowlevel
 
 from utraced.errors import PermissionDenied, UtracedError
 from utraced.handlers.session import Session
@@ -22,11 +21,12 @@ from utraced.model import Peer, SessionAccess
 from utraced.rpc.method import Registry
 
 from .refusing import leave, refuse
+from .turns import Account, Turns
 
 log = logging.getLogger("utraced")
 
-AT_ONCE = 8
-"""Connections accepted before the loop turns."""
+CONNECTION_NS = 600_000
+"""Nanoseconds that a connection takes, from its first task to its last."""
 REFUSED_AT_ONCE = 100
 """Connections of others that wait for their answer; more are closed without."""
 RETRY = 0.1
@@ -38,12 +38,17 @@ Serve = Callable[[socket.socket, Session, int], Coroutine[Any, Any, None]]
 
 
 class Acceptor:
-    """Accepts at one listening socket after another's manner: all share the sessions."""
+    """Accepts at one listening socket after another's manner: all share the sessions.
 
-    def __init__(self, sessions: Sessions, registry: Registry, serve: Serve) -> None:
+    Whoever connects without end is held back as one client by ``turns``.
+    """
+
+    def __init__(self, sessions: Sessions, registry: Registry, serve: Serve, turns: Turns) -> None:
         self._sessions = sessions
         self._registry = registry
         self._serve = serve
+        self._turns = turns
+        self._account = Account()
         self._refused = 0
         self._short = False
 
@@ -52,17 +57,15 @@ class Acceptor:
         listener.socket.setblocking(False)
         while True:
             await anyio.wait_readable(listener.socket)
-            for _ in range(AT_ONCE):
-                try:
-                    sock, _address = listener.socket.accept()
-                except BlockingIOError:
-                    break
-                except OSError as error:
-                    if error.errno in SHORT_OF:
-                        await self._lack(error)
-                    break  # else the peer is gone again (accept(2))
-                await self.take(sock, listener.name, tasks, check=_check)
-            await anyio.lowlevel.checkpoint()
+            try:
+                sock, _address = listener.socket.accept()
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                if error.errno in SHORT_OF:
+                    await self._lack(error)
+                continue  # else the peer is gone again (accept(2))
+            await self.take(sock, listener.name, tasks, check=_check)
 
     async def take(
         self,
@@ -74,6 +77,8 @@ class Acceptor:
         check: Callable[[Peer], None] = lambda _: None,
     ) -> None:
         """Make a connection that came in at socket ``name`` a session, unless ``check`` raises."""
+        self._turns.spend(self._account, CONNECTION_NS)
+        await anyio.sleep(self._turns.resting(self._account) / 1e9)
         while True:
             try:
                 who = peer(sock)

@@ -36,6 +36,7 @@ from .listen import Acceptor
 from .loop import Loop
 from .pump import Pump
 from .transport import Transport
+from .turns import Turns
 from .waits import EventWaits
 
 log = logging.getLogger("utraced")
@@ -51,7 +52,7 @@ LETTING_GO = 5.0
 
 
 class Worker:
-    """A worker with its tracer, its pump and its sessions; ``ready`` tells whether the loop has something to do.
+    """A worker with its tracer, its pump and its sessions, in ``loop``.
 
     ``limits`` are those of the user it traces for, ``audit`` is told what its sessions do.  ``clock`` tells
     nanoseconds.  ``kin`` are the daemon's other processes.
@@ -59,19 +60,19 @@ class Worker:
 
     def __init__(
         self,
-        ready: Callable[[], bool],
+        loop: Loop,
         limits: Limits,
         audit: Audit,
         *,
         clock: Callable[[], int] = monotonic_ns,
         kin: frozenset[int] = frozenset(),
     ) -> None:
-        self._clock = clock
         self._sigchld = open_sigchld()
         self._waits = EventWaits()
         self.tracer = Tracer(self._completed, most=limits.tracees)
         self.sessions = Sessions(self.tracer, limits, audit, kin=kin)
-        self._pump = Pump(self.tracer, self._sigchld, self._flush, ready)
+        self._pump = Pump(self.tracer, self._sigchld, self._flush, loop.ready)
+        self._turns = Turns(loop.waiting, clock=clock)
         self._registry = registry()
         self._transports: dict[Session, Transport] = {}
         self._late = anyio.Event()
@@ -88,7 +89,7 @@ class Worker:
 
     async def listening(self, listeners: Sequence[Listening], notifier: Notifier) -> None:
         """Serve whoever connects to ``listeners`` until SIGTERM, SIGINT or SIGHUP, then let go of everything."""
-        acceptor = Acceptor(self.sessions, self._registry, self._serve_apart)
+        acceptor = Acceptor(self.sessions, self._registry, self._serve_apart, self._turns)
         names = ", ".join(listener.name for listener in listeners)
         async with self._pumping(), anyio.create_task_group() as serving:
             await serving.start(self._watch_signals, ending_signals(), serving.cancel_scope, notifier)
@@ -101,7 +102,7 @@ class Worker:
 
     async def handed(self, channel: socket.socket, idle_seconds: float) -> None:
         """Serve whom the broker hands on over ``channel``, until it says so or a signal does, or nobody is left."""
-        acceptor = Acceptor(self.sessions, self._registry, self._serve_apart)
+        acceptor = Acceptor(self.sessions, self._registry, self._serve_apart, self._turns)
         async with self._pumping(), anyio.create_task_group() as serving:
             await serving.start(self._watch_signals, ending_signals(), serving.cancel_scope)
             source = Handed(
@@ -132,7 +133,7 @@ class Worker:
 
     async def _serve(self, sock: socket.socket, session: Session, pidfd: int) -> None:
         """Serve one session until its client hangs up, or ends though a child of its may keep the socket open."""
-        transport = Transport(sock, session, self._registry, self._waits, self._clock)
+        transport = Transport(sock, session, self._registry, self._waits, self._turns)
         self._transports[session] = transport
         session.trail.connected()
         self._stir()
@@ -310,7 +311,7 @@ def _run(
     loop = Loop()
 
     async def work() -> None:
-        await main(Worker(loop.ready, limits, audit, kin=kin))
+        await main(Worker(loop, limits, audit, kin=kin))
 
     raise_open_files()
     # What is loaded now stays; events make no cycles, so the collector need not look at them every 700 objects.

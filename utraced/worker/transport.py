@@ -7,8 +7,9 @@ import contextlib
 import inspect
 import logging
 import secrets
+import select
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from time import monotonic_ns
 from typing import Any
@@ -26,21 +27,26 @@ from utraced.linux import sockets
 from utraced.linux.closing import Closer, close_aside
 from utraced.rpc.batch import Batch
 from utraced.rpc.connection import Connection
-from utraced.rpc.message import Request
+from utraced.rpc.message import Received, Request
 from utraced.rpc.method import Registry
 from utraced.rpc.packet import Packet
 
 from .refusing import hang_up
+from .turns import Account, Turns
 
 log = logging.getLogger("utraced")
 
 
 TURN_NS = 200_000
-"""Nanoseconds of one client's requests, carried out one after the other, before the loop turns."""
+"""Nanoseconds of one client's requests, carried out one after the other, before the loop turns in any case."""
 MAX_CLOSING = 64
 """Descriptors of a client that wait to be closed before no more of its packets are taken: each may take seconds."""
 CLOSING_SECONDS = 0.01
 """Seconds between looks whether they are closed."""
+WAITING_NS = 400_000
+"""Nanoseconds that a request costs besides which is waited for in a task of its own."""
+MORE = -1
+"""Of a turn: it is over, and the client is listened to."""
 LINGER = 1.0
 """Seconds in which a client may read what the end of the daemon left it."""
 
@@ -48,8 +54,8 @@ LINGER = 1.0
 class Transport:
     """Serves one client until it hangs up; then everything it did is undone.
 
-    A client that does not read what waits for it is not listened to beyond a bound, and one that sends without end
-    waits its turn after each ``TURN_NS``.  ``clock`` tells nanoseconds.
+    A client that does not read what waits for it is not listened to beyond a bound; ``turns`` says when it is its turn,
+    and what time it is.
     """
 
     def __init__(
@@ -58,18 +64,23 @@ class Transport:
         session: Session,
         registry: Registry,
         waits: Waits,
-        clock: Callable[[], int] = monotonic_ns,
+        turns: Turns,
     ) -> None:
         self._sock = sock
         self.session = session
         self._waits = waits
+        self._turns = turns
+        self._fd = sock.fileno()
+        self._account = Account()
+        self._packet: Received | None = None
+        self._started = 0
         self._connection = Connection(registry, max_packet=MAX_PACKET, max_batch=MAX_BATCH, max_values=MAX_VALUES)
         self._waiting: dict[Request, anyio.CancelScope] = {}
         self._created: dict[Batch, int] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
         self._blocked = False
         self._broken = False
-        self._clock = clock
+        self._clock = turns.clock
         self._stuck_ns: int | None = None
         self._drained: anyio.Event | None = None
         self._closer: Closer | None = None
@@ -78,13 +89,18 @@ class Transport:
     async def serve(self) -> None:
         """Serve until the end of the stream, or until cancelled."""
         self._sock.setblocking(False)
-        aside.share.set(anyio.CapacityLimiter(aside.AT_ONCE))
+        turns = self._turns
+        account = self._account = turns.open(self._fd, self.session.peer.pid)
+        aside.share.set(aside.Share(partial(turns.spend, account), partial(turns.resting, account)))
         try:
             async with anyio.create_task_group() as self._tasks:
                 await self._read(self._tasks)
                 self._tasks.cancel_scope.cancel()
         finally:
             self._tasks = None
+            self._turns.close(self._fd)
+            if self._packet is not None:
+                self._close(self._packet.fds.unclaimed())
             self.session.close(self.reason, monotonic_ns())
             self.flush()
             if self.reason == "daemon_stopping":
@@ -110,71 +126,109 @@ class Transport:
             if self.session.deaf:
                 self._drained = anyio.Event()
                 await self._drained.wait()
-                continue
-            if self._closer is not None and self._closer.behind > MAX_CLOSING:
+            elif self._closer is not None and self._closer.behind > MAX_CLOSING:
                 await anyio.sleep(CLOSING_SECONDS)
-                continue
-            if not await self._listen(tasks):
+            elif (rest := await self._listen(tasks)) is None:
                 return
+            elif rest:
+                await anyio.sleep(rest / 1e9)
+                if _hung_up(self._sock):
+                    # It has sent more than its share and gone: to carry that out would only keep its connections.
+                    return
 
-    async def _listen(self, tasks: anyio.abc.TaskGroup) -> bool:
+    async def _listen(self, tasks: anyio.abc.TaskGroup) -> int | None:
         """Carry out what comes, right where the loop tells of it: to wake a task for each packet costs more than most.
 
-        Return False at the end of the stream, True where the client has to wait.
+        Return None at the end of the stream, else the nanoseconds for which the client has to rest; 0: until it is
+        heard.
         """
         loop = asyncio.get_running_loop()
-        over: asyncio.Future[bool] = loop.create_future()
+        over: asyncio.Future[int | None] = loop.create_future()
+        again: asyncio.Handle | None = None
 
         def take() -> None:
+            nonlocal again
+            if again is not None:
+                again.cancel()
+                again = None
             try:
-                going = self._turn(tasks)
+                rest = self._turn(tasks)
             except BaseException as error:
                 # The task that waits for it ends by it.
                 outcome = partial(over.set_exception, error)
             else:
-                if going is None:
+                if rest is MORE:
+                    if self._packet is not None:
+                        again = loop.call_soon(take)
                     return
-                outcome = partial(over.set_result, going)
+                outcome = partial(over.set_result, rest)
             loop.remove_reader(self._sock)
             if not over.done():
                 outcome()
 
         loop.add_reader(self._sock, take)
+        if self._packet is not None:
+            again = loop.call_soon(take)
         try:
             return await over
         finally:
             loop.remove_reader(self._sock)
+            if again is not None:
+                again.cancel()
 
-    def _turn(self, tasks: anyio.abc.TaskGroup) -> bool | None:
-        """Carry out requests for ``TURN_NS``; return None where more may come, else as ``_listen``."""
-        end = monotonic_ns() + TURN_NS
+    def _turn(self, tasks: anyio.abc.TaskGroup) -> int | None:
+        """Carry out requests for at most ``TURN_NS``; return ``MORE`` where more may come, else as ``_listen``."""
+        turns, account = self._turns, self._account
+        if not turns.goes_first(account):
+            return MORE
+        end = turns.start(account) + TURN_NS
         while True:
-            try:
-                received = sockets.receive(self._sock, MAX_PACKET)
-            except BlockingIOError:
-                return None
-            except ConnectionError:
-                return False
-            if not received.data:
-                self._close(received.fds)
-                return False
-            self._take(Packet(received.data, received.fds), received.truncated, received.fds_truncated, tasks)
+            if self._packet is None:
+                try:
+                    received = sockets.receive(self._sock, MAX_PACKET)
+                except BlockingIOError:
+                    return MORE
+                except ConnectionError:
+                    return None
+                if not received.data:
+                    self._close(received.fds)
+                    return None
+                self._receive(received)
+            self._advance(tasks)
+            rest = turns.finish(account)
             if self._broken or self.session.deaf or (self._closer is not None and self._closer.behind > MAX_CLOSING):
-                return True
-            if monotonic_ns() > end:
-                return None
+                return 0
+            if rest:
+                return rest
+            if turns.now_ns > end or not (turns.goes_on(account, self._fd) or self._packet):
+                return MORE
 
-    def _take(self, packet: Packet, truncated: bool, fds_truncated: bool, tasks: anyio.abc.TaskGroup) -> None:  # noqa: FBT001
-        message = self._connection.receive(packet, truncated=truncated, fds_truncated=fds_truncated)
-        session = self.session
-        session.encoding = self._connection.event_encoding
-        for request in message.requests:
-            self._start(request, tasks)
+    def _receive(self, received: sockets.Received) -> None:
+        packet = Packet(received.data, received.fds)
+        self._packet = self._connection.receive(
+            packet, truncated=received.truncated, fds_truncated=received.fds_truncated
+        )
+        self._started = 0
+        self.session.encoding = self._connection.event_encoding
+
+    def _advance(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Start the next request of the packet; after the last, do what else it asks for.
+
+        A batch is not carried out in one go, or it would hold up the others for the time of a hundred requests.
+        """
+        message = self._packet
+        assert message is not None
+        if self._started < len(message.requests):
+            self._start(message.requests[self._started], tasks)
+            self._started += 1
+            if self._started < len(message.requests):
+                return
+        self._packet = None
         for request in message.cancelled:
             scope = self._waiting.get(request)
             if scope is not None:
                 scope.cancel()
-        session.reply(message.replies)
+        self.session.reply(message.replies)
         self._close(message.fds.unclaimed())
         self.flush()
 
@@ -205,6 +259,7 @@ class Transport:
             session_tracer = self.session.tracer
             session_tracer.perform()
         if inspect.isawaitable(result):
+            self._turns.spend(self._account, WAITING_NS)
             scope = self._waiting[request] = anyio.CancelScope()
             tasks.start_soon(self._wait, request, result, scope)
         else:
@@ -310,6 +365,13 @@ class Transport:
         await anyio.wait_writable(self._sock)
         self._blocked = False
         self.flush()
+
+
+def _hung_up(sock: socket.socket) -> bool:
+    """Tell whether the peer has closed its end, though packets of its may be unread."""
+    poll = select.poll()
+    poll.register(sock, 0)
+    return any(events & select.POLLHUP for _, events in poll.poll(0))
 
 
 def _bug(request: Request, error: Exception) -> InternalError:
