@@ -69,7 +69,8 @@ def examine(pid: int | None, host: str | None = None) -> Report:
         text, _, hint = str(error).rpartition(": ")
         return _unconnected(found, pid, text, f"{hint[:1].upper()}{hint[1:]}.")
     if daemon.link is not None:
-        with client_of(daemon.link, again=connect_socket) as client:
+        # Not ``usual``: the client would go on with a private worker by itself, and we could not tell.
+        with client_of(daemon.link._replace(usual=False), again=connect_socket) as client:
             try:
                 welcome = _hello(client)
             except PermissionDenied as error:

@@ -11,6 +11,7 @@ from utraced.api.engine import Attach
 from utraced.errors import InvalidParams, NoSuchProcess, PermissionDenied
 from utraced.handlers import daemon
 from utraced.kernel import yama
+from utraced.model import Peer
 
 
 def test_hello_tells_who_traces_as_whom():
@@ -101,6 +102,14 @@ def test_one_that_this_daemon_traces():
     assert found.conclusion.verdict == "works"
 
 
+def test_the_client_itself():
+    with child() as pid, by_hand() as hand:
+        hand.session.peer = Peer(pid=pid, uid=0, gid=0)
+        found = checked(hand, pid=pid)
+    assert (found.process[0].subject, found.process[0].reason) == ("process", "would_deadlock")
+    assert (found.conclusion.verdict, found.conclusion.reason) == ("no", "would_deadlock")
+
+
 def test_a_process_that_is_not_there():
     with by_hand() as hand:
         with pytest.raises(NoSuchProcess):
@@ -112,7 +121,7 @@ def test_a_process_that_is_not_there():
 
 
 def test_a_hidden_process_is_a_refusal(monkeypatch):
-    def hidden(pid, start_time):
+    def hidden(pid, start_time, *, besides):
         raise PermissionError(1, "hidepid")
 
     monkeypatch.setattr(daemon, "examine", hidden)

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.children import child, ended, libc
+from tests.broker.system import system
+from tests.children import child, ended, libc, needs_root
 from tests.utracectl.conftest import ROOT
 from tests.utracectl.server import HELLO, Answer, Server, response
 from utracectl import VERSION
@@ -194,6 +195,24 @@ def test_a_daemon_that_refuses_us(named: bool, status: int, serve: Serve, utrace
     assert connection["verdict"] == ("no" if named else "limited")
     assert "it says no" in connection["text"]
     assert ("daemon" in told and bool(told["daemon"])) is not named
+
+
+@needs_root
+def test_a_system_s_daemon_and_a_confined_process(tmp_path: Path) -> None:
+    (tmp_path / "utraced").mkdir()
+    command = [sys.executable, "-m", "utracectl", "doctor", "--json"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "UTRACED_SOCKET": "", "XDG_RUNTIME_DIR": str(tmp_path)}
+    with system() as broker:
+        (tmp_path / "utraced" / "utraced.sock").symlink_to(broker.address)
+        said = [
+            json.loads(subprocess.run([*words, *command], env=environment, stdout=subprocess.PIPE, check=True).stdout)
+            for words in ([], ["setpriv", "--no-new-privs"])
+        ]
+        free, confined = (by_subject(told["client"]) for told in said)
+        assert free["connection"]["text"] == f"to the daemon at {tmp_path}/utraced/utraced.sock"
+    assert (confined["connection"]["verdict"], confined["confinement"]["verdict"]) == ("limited", "limited")
+    assert "no_new_privs is set" in confined["connection"]["text"]
+    assert [told["conclusion"]["verdict"] for told in said] == ["works", "works"]
 
 
 def test_another_error_of_the_daemon_is_told(serve: Serve, utracectl: Run) -> None:

@@ -8,13 +8,16 @@ from collections.abc import Awaitable
 from functools import cache
 
 from utraced.api import daemon as api
+from utraced.errors import PermissionDenied
 from utraced.kernel import allowed
 from utraced.kernel.denied import explained
 from utraced.kernel.examine import examine
+from utraced.kernel.obstacles import Obstacle
 from utraced.version import VERSION
 
 from .aside import aside
 from .context import Context, handles
+from .deadlocks import check_deadlock
 from .limits import MAX_BATCH, MAX_FDS, MAX_PACKET, MAX_READ, MAX_VALUES, MAX_WAITING
 from .target import Target, resolve_any
 
@@ -56,7 +59,18 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
 def check(params: api.Check, context: Context) -> Awaitable[api.Checked]:
     """Find out what works here, and for one process."""
     target = resolve_any(params, context)
-    return aside(lambda: _checked(target))
+    # Here, and not aside: it looks at the sessions.
+    besides = None if target is None else _deadlock(target, context)
+    return aside(lambda: _checked(target, besides))
+
+
+def _deadlock(target: Target, context: Context) -> Obstacle | None:
+    """Return what keeps this very client from tracing a process."""
+    try:
+        check_deadlock(target.pid, context.session)
+    except PermissionDenied as error:
+        return Obstacle("process", error)
+    return None
 
 
 @cache
@@ -91,12 +105,12 @@ def _features() -> dict[str, api.Feature]:
     }
 
 
-def _checked(target: Target | None) -> api.Checked:
+def _checked(target: Target | None, besides: Obstacle | None) -> api.Checked:
     """Look at everything."""
     tracing = list(allowed.tracing())
     findings = (*tracing, *allowed.machine())
     if target is None:
         return api.Checked(findings=findings, conclusion=allowed.conclusion(tracing))
     with explained(target.pid):
-        found = examine(target.pid, target.start_time)
+        found = examine(target.pid, target.start_time, besides=besides)
     return api.Checked(findings=findings, process=found.findings, conclusion=found.conclusion)

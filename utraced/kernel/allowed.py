@@ -126,7 +126,9 @@ def _sandbox() -> Finding:
     own = confinement.read(os.getpid())
     said = confinement.reasons(own, own)
     if said:
-        return Finding(subject="seccomp", verdict="limited", text=f"of the daemon: {', '.join(said)}")
+        # That no execve of ours brings privileges, as it is with every worker, takes nothing from anybody.
+        verdict: Verdict = "limited" if own.seccomp else "works"
+        return Finding(subject="seccomp", verdict=verdict, text=f"of the daemon: {', '.join(said)}")
     return Finding(subject="seccomp", verdict="works", text="neither seccomp nor no_new_privs confines the daemon")
 
 

@@ -43,14 +43,17 @@ class Seen(NamedTuple):
     """Those that are not ours, None where they may not be seen."""
 
 
-def examine(pid: int, start_time: int | None = None) -> Examined:
+def examine(pid: int, start_time: int | None = None, *, besides: Obstacle | None = None) -> Examined:
     """Look at process ``pid``, which started at ``start_time`` if that is given.
 
+    ``besides`` is an obstacle of which only the caller knows.
     Nothing is attached to.  May wait for the process.  Raises NoSuchProcess, and PermissionError where hidepid hides
     it.
     """
     with Process(pid, start_time) as process, Process(os.getpid()) as own:
         found = list(obstacles(process, own))
+        if besides is not None and besides.subject not in {obstacle.subject for obstacle in found}:
+            found.append(besides)
         seen = Seen(pid, process.stat(), process.status(), own.status(), _sandbox(process), _namespaces(process, own))
         access = _access(pid)
         # The directory is of one process: that it still answers means that it was this one we asked about.
