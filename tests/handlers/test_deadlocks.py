@@ -4,6 +4,7 @@ import os
 from typing import Any, cast
 
 from tests.children import child, libc
+from utraced.audit import Audit
 from utraced.configuration import Limits
 from utraced.errors import PermissionDenied
 from utraced.handlers.deadlocks import check_deadlock
@@ -15,7 +16,7 @@ KIN = 4_000_000
 
 
 def sessions() -> Sessions:
-    return Sessions(Tracer(cast(Any, None)), Limits(), kin=frozenset({KIN}))
+    return Sessions(Tracer(cast(Any, None)), Limits(), Audit(), kin=frozenset({KIN}))
 
 
 def reason(pid: int, found: Sessions, client: int) -> str | None:
