@@ -8,7 +8,8 @@ from select import EPOLLIN, EPOLLOUT
 
 import pytest
 
-from utraced.worker.turns import AT_LEAST_NS, KEPT, LONG_NS, PRESENT_NS, RESTS, WATCHED_NS, Account, Turns
+from utraced.errors import LimitExceeded
+from utraced.worker.turns import AT_LEAST_NS, KEPT, LONG_NS, MOST_RESTING, PRESENT_NS, RESTS, WATCHED_NS, Account, Turns
 
 SHORT = LONG_NS // 10
 DEAR = 50 * LONG_NS
@@ -188,6 +189,28 @@ def test_a_process_has_one_account_and_keeps_it_when_it_connects_anew() -> None:
     scene.turns.close(1)
     scene.turns.close(2)
     assert scene.turns.resting(scene.turns.open(3, 7)) > 0
+
+
+def test_a_process_that_rests_does_not_gather_connections() -> None:
+    scene = Scene()
+    other = scene.client(150)
+    for fd in range(1, MOST_RESTING + 1):
+        scene.turns.check(7)
+        account = scene.turns.open(fd, 7)
+    scene.turns.check(7)
+    for _ in range(2):
+        scene.carry_out(account, DEAR)
+        scene.turns.check(7)  # nobody else is there
+    scene.carry_out(other, SHORT)
+    scene.carry_out(account, DEAR)
+    with pytest.raises(LimitExceeded, match=r"process 7 has 64 connections"):
+        scene.turns.check(7)
+    scene.turns.check(250)
+    scene.turns.close(1)
+    scene.turns.check(7)
+    scene.turns.open(1, 7)
+    scene.now += PRESENT_NS
+    scene.turns.check(7)
 
 
 def test_of_clients_that_have_gone_some_are_remembered() -> None:

@@ -20,8 +20,8 @@ from utraced.linux.listening import Listening
 from utraced.model import Peer, SessionAccess
 from utraced.rpc.method import Registry
 
-from .refusing import leave, refuse
-from .turns import Account, Turns
+from .refusing import hung_up, leave, refuse
+from .turns import Turns
 
 log = logging.getLogger("utraced")
 
@@ -48,7 +48,6 @@ class Acceptor:
         self._registry = registry
         self._serve = serve
         self._turns = turns
-        self._account = Account()
         self._refused = 0
         self._short = False
 
@@ -77,8 +76,13 @@ class Acceptor:
         check: Callable[[Peer], None] = lambda _: None,
     ) -> None:
         """Make a connection that came in at socket ``name`` a session, unless ``check`` raises."""
-        self._turns.spend(self._account, CONNECTION_NS)
-        await anyio.sleep(self._turns.resting(self._account) / 1e9)
+        self._turns.spend(self._turns.connecting, CONNECTION_NS)
+        if rest := self._turns.resting(self._turns.connecting):
+            if hung_up(sock):
+                # Too many connect.  Those that have gone must not keep the others waiting.
+                leave(sock)
+                return
+            await anyio.sleep(rest / 1e9)
         while True:
             try:
                 who = peer(sock)
@@ -92,6 +96,7 @@ class Acceptor:
         self._short = False
         try:
             check(who)
+            self._turns.check(who.pid)
             session = self._sessions.add(who, access=access, socket=name)
         except UtracedError as error:
             os.close(pidfd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 
 import anyio
@@ -62,3 +63,10 @@ def hang_up(sock: socket.socket) -> None:
             close_aside(received.fds)
             if not received.data:
                 return
+
+
+def hung_up(sock: socket.socket) -> bool:
+    """Tell whether the peer has closed its end, though packets of its may be unread."""
+    poll = select.poll()
+    poll.register(sock, 0)
+    return any(events & select.POLLHUP for _, events in poll.poll(0))

@@ -7,11 +7,10 @@ import contextlib
 import inspect
 import logging
 import secrets
-import select
 import socket
 from collections.abc import Awaitable, Sequence
 from functools import partial
-from time import monotonic_ns
+from time import monotonic_ns, thread_time_ns
 from typing import Any
 
 import anyio
@@ -31,7 +30,7 @@ from utraced.rpc.message import Received, Request
 from utraced.rpc.method import Registry
 from utraced.rpc.packet import Packet
 
-from .refusing import hang_up
+from .refusing import hang_up, hung_up
 from .turns import Account, Turns
 
 log = logging.getLogger("utraced")
@@ -45,6 +44,8 @@ CLOSING_SECONDS = 0.01
 """Seconds between looks whether they are closed."""
 WAITING_NS = 400_000
 """Nanoseconds that a request costs besides which is waited for in a task of its own."""
+RESTING_SECONDS = 0.05
+"""Seconds between looks whether a client that rests is still there."""
 MORE = -1
 """Of a turn: it is over, and the client is listened to."""
 LINGER = 1.0
@@ -105,6 +106,7 @@ class Transport:
             self.flush()
             if self.reason == "daemon_stopping":
                 await self._linger()
+            started = thread_time_ns()
             close_aside(self._connection.close())
             for packet in self.session.packets:
                 close_aside(packet.fds)
@@ -112,6 +114,8 @@ class Transport:
                 hang_up(self._sock)
             if self._closer is not None:
                 self._closer.end()
+            # What a client leaves unread may be much.
+            turns.spend(turns.connecting, thread_time_ns() - started)
 
     async def _linger(self) -> None:
         """Give the client a moment to read why it is all over."""
@@ -131,9 +135,10 @@ class Transport:
             elif (rest := await self._listen(tasks)) is None:
                 return
             elif rest:
-                await anyio.sleep(rest / 1e9)
-                if _hung_up(self._sock):
-                    # It has sent more than its share and gone: to carry that out would only keep its connections.
+                if not hung_up(self._sock):
+                    await anyio.sleep(min(rest / 1e9, RESTING_SECONDS))
+                if hung_up(self._sock):
+                    # It has sent more than its share and gone: to carry out the rest would only keep its connections.
                     return
 
     async def _listen(self, tasks: anyio.abc.TaskGroup) -> int | None:
@@ -182,6 +187,8 @@ class Transport:
         if not turns.goes_first(account):
             return MORE
         end = turns.start(account) + TURN_NS
+        if rest := turns.rest(account):
+            return rest
         while True:
             if self._packet is None:
                 try:
@@ -365,13 +372,6 @@ class Transport:
         await anyio.wait_writable(self._sock)
         self._blocked = False
         self.flush()
-
-
-def _hung_up(sock: socket.socket) -> bool:
-    """Tell whether the peer has closed its end, though packets of its may be unread."""
-    poll = select.poll()
-    poll.register(sock, 0)
-    return any(events & select.POLLHUP for _, events in poll.poll(0))
 
 
 def _bug(request: Request, error: Exception) -> InternalError:

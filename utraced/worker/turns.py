@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from select import EPOLLIN
 from time import monotonic_ns, thread_time_ns
 
+from utraced.errors import LimitExceeded
+
 LONG_NS = 150_000
 """Nanoseconds: a packet that takes longer makes its client rest."""
 RESTS = 4
@@ -23,6 +25,8 @@ PRESENT_NS = 1_000_000_000
 WATCHED_NS = 1_000_000_000
 """Nanoseconds for which, after a packet that seemed to take long, time is taken from the CPU's clock: others may have
 had the CPU meanwhile.  That takes 1 µs a packet."""
+MOST_RESTING = 64
+"""Connections of a client that has had to rest just now; it gets no more, as each would have to wait."""
 KEPT = 64
 """Clients without a connection that are remembered, lest one rests less by connecting anew."""
 
@@ -30,12 +34,13 @@ KEPT = 64
 class Account:
     """What one client, a process with all its connections, has used."""
 
-    __slots__ = ("connections", "finish_ns", "free_ns", "watched_ns")
+    __slots__ = ("connections", "finish_ns", "free_ns", "rested_ns", "watched_ns")
 
     def __init__(self) -> None:
         self.connections = 0
         self.finish_ns = 0
         self.free_ns = 0
+        self.rested_ns = -PRESENT_NS
         self.watched_ns = 0
 
 
@@ -43,7 +48,8 @@ class Turns:
     """The accounts of all clients.
 
     ``now_ns`` is when the last packet was started or done.  ``ready`` tells which descriptors have something for the
-    loop to do, with epoll(7)'s events.  ``clock`` and ``cpu`` tell nanoseconds.
+    loop to do, with epoll(7)'s events.  ``clock`` and ``cpu`` tell nanoseconds.  ``connecting`` is the account of all
+    who connect, for what connections cost.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class Turns:
         self._cpu = cpu
         self._by_fd: dict[int, Account] = {}
         self._by_pid: dict[int, Account] = {}
+        self.connecting = Account()
         self._virtual_ns = 0
         self._last: Account | None = None
         self._last_ns = self._before_ns = -PRESENT_NS
@@ -73,6 +80,19 @@ class Turns:
         account.connections += 1
         self._by_fd[fd] = account
         return account
+
+    def check(self, pid: int) -> None:
+        """Raise LimitExceeded where the process ``pid`` has many connections and rests: it must not gather more."""
+        account = self._by_pid.get(pid)
+        if account is None or account.connections < MOST_RESTING:
+            return
+        if self.clock() - account.rested_ns < PRESENT_NS:
+            raise LimitExceeded(
+                f"process {pid} has {account.connections} connections and uses more than its share",
+                limit="connections",
+                value=MOST_RESTING,
+                hint="Use one connection for many requests, and connect again later.",
+            )
 
     def close(self, fd: int) -> None:
         """Note that a connection has ended."""
@@ -132,7 +152,7 @@ class Turns:
         if account is not self._last:
             self._last, self._before_ns = account, self._last_ns
         self._last_ns = now
-        return self._rest(account)
+        return self.rest(account)
 
     def spend(self, account: Account, cost_ns: int) -> None:
         """Note nanoseconds that a client has cost, with a packet or otherwise."""
@@ -144,11 +164,15 @@ class Turns:
     def resting(self, account: Account) -> int:
         """Return for how many nanoseconds a client has to rest from now on, as there are others."""
         self.now_ns = self.clock()
-        return self._rest(account)
+        return self.rest(account)
 
-    def _rest(self, account: Account) -> int:
+    def rest(self, account: Account) -> int:
+        """Return the same from ``now_ns`` on."""
         rest = account.free_ns - self.now_ns
         if rest <= AT_LEAST_NS:
             return 0
         other_ns = self._before_ns if account is self._last else self._last_ns
-        return rest if self.now_ns - other_ns < PRESENT_NS else 0
+        if self.now_ns - other_ns >= PRESENT_NS:
+            return 0
+        account.rested_ns = self.now_ns
+        return rest
