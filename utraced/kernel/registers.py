@@ -25,8 +25,14 @@ def general(tid: int) -> dict[str, Hex]:
     if not ptrace.attempt(ptrace.PTRACE_GETREGS, tid, 0, ctypes.addressof(registers)):
         raise dying(tid)
     # Unpacked at once, all being words: a debugger asks for these at every stop, and field by field takes 10 µs.
-    names = (field[0] for field in registers._fields_)
-    return dict(zip(names, map(Hex, _WORDS.unpack(registers)), strict=True))
+    return dict(zip(_general_names(), map(Hex, _WORDS.unpack(registers)), strict=True))
+
+
+@cache
+def _general_names() -> tuple[str, ...]:
+    from ptrace.binding.linux_struct import user_regs_struct
+
+    return tuple(field[0] for field in user_regs_struct._fields_)
 
 
 def floating_point(tid: int) -> dict[str, Hex]:

@@ -15,9 +15,13 @@ from typing import Any, Literal, NoReturn
 import msgspec
 
 from utraced.errors import InternalError, InvalidParams, ParseError
-from utraced.model import decode_hook, encode_hook
+from utraced.model import decode_hook
 
 Shape = Literal["object", "array", "scalar"]
+
+HOOK = hex
+"""Encodes ``Hex``, the one type of ours msgspec does not know, and refuses others with TypeError.  A function in Python
+would take as long as all else of a reply with registers."""
 
 _JSON_SHAPES: dict[bytes, Shape] = {b"{": "object", b"[": "array"}
 
@@ -129,7 +133,7 @@ class Json(Encoding):
 
     def __init__(self) -> None:
         super().__init__()
-        self._encode_json = msgspec.json.Encoder(enc_hook=encode_hook).encode
+        self._encode_json = msgspec.json.Encoder(enc_hook=HOOK).encode
         self._more: dict[int, re.Pattern[bytes]] = {}
 
     def _encode(self, value: Any) -> bytes:
@@ -160,7 +164,7 @@ class Json(Encoding):
 
     def shape(self, data: bytes) -> Shape:
         """Look at the first byte that is no white space."""
-        return _JSON_SHAPES.get(data.lstrip(b" \t\r\n")[:1], "scalar")
+        return _JSON_SHAPES.get(data[:1]) or _JSON_SHAPES.get(data.lstrip(b" \t\r\n")[:1], "scalar")
 
     def join(self, items: Sequence[bytes]) -> bytes:
         """Put brackets and commas around the items."""
@@ -189,7 +193,7 @@ class MessagePack(Encoding):
 
     def __init__(self) -> None:
         super().__init__()
-        self._encode_messagepack = msgspec.msgpack.Encoder(enc_hook=encode_hook).encode
+        self._encode_messagepack = msgspec.msgpack.Encoder(enc_hook=HOOK).encode
 
     def _encode(self, value: Any) -> bytes:
         return self._encode_messagepack(value)

@@ -15,6 +15,7 @@ from typing import Any
 
 import anyio
 import anyio.abc
+from msgspec import Struct
 
 from utraced.errors import Cancelled, InternalError, LimitExceeded, MethodNotFound, PermissionDenied, UtracedError
 from utraced.handlers import aside
@@ -235,7 +236,8 @@ class Transport:
             scope = self._waiting.get(request)
             if scope is not None:
                 scope.cancel()
-        self.session.reply(message.replies)
+        if message.replies:
+            self.session.reply(message.replies)
         self._close(message.fds.unclaimed())
         self.flush()
 
@@ -265,7 +267,7 @@ class Transport:
         finally:
             session_tracer = self.session.tracer
             session_tracer.perform()
-        if inspect.isawaitable(result):
+        if not isinstance(result, Struct) and inspect.isawaitable(result):
             self._turns.spend(self._account, WAITING_NS)
             scope = self._waiting[request] = anyio.CancelScope()
             tasks.start_soon(self._wait, request, result, scope)
@@ -330,7 +332,8 @@ class Transport:
                 # The client is gone: the reader sees the end of the stream, and the session ends there.
                 self._break()
             packets.popleft()
-            close_aside(packet.fds)
+            if packet.fds:
+                close_aside(packet.fds)
             self._stuck_ns = None
             session.sent(packet)
             session.flush()
