@@ -22,7 +22,8 @@ from utracectl.messages import Failure, WrongUsage, error_text, say
 
 GROUPS = {
     "Trace": ("trace", "events"),
-    "Look": ("ps", "info", "maps"),
+    "Look": ("ps", "info", "maps", "regs", "mem"),
+    "Change": ("hold", "step", "kill"),
     "The daemon": ("doctor", "status", "call", "stdio"),
 }
 """The verbs as --help has them."""
