@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from functools import cached_property
 from time import thread_time_ns
 from typing import TypeVar
 
@@ -33,10 +34,20 @@ class Share:
     """
 
     def __init__(self, spend: Callable[[int], None], resting: Callable[[], int]) -> None:
-        self.places = anyio.CapacityLimiter(AT_ONCE)
-        self.threads = anyio.CapacityLimiter(AT_ONCE)
         self.spend = spend
         self.resting = resting
+
+    # Made when first used: most connections never do.
+
+    @cached_property
+    def places(self) -> anyio.CapacityLimiter:
+        """For work that runs, or is the next to."""
+        return anyio.CapacityLimiter(AT_ONCE)
+
+    @cached_property
+    def threads(self) -> anyio.CapacityLimiter:
+        """For work that runs."""
+        return anyio.CapacityLimiter(AT_ONCE)
 
 
 share: ContextVar[Share | None] = ContextVar("share", default=None)

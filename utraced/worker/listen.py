@@ -20,13 +20,13 @@ from utraced.linux.listening import Listening
 from utraced.model import Peer, SessionAccess
 from utraced.rpc.method import Registry
 
-from .refusing import hung_up, leave, refuse
+from .refusing import leave, refuse
 from .turns import Turns
 
 log = logging.getLogger("utraced")
 
-CONNECTION_NS = 600_000
-"""Nanoseconds that a connection takes, from its first task to its last."""
+CONNECTION_NS = 250_000
+"""Nanoseconds that a connection takes at least, from its first task to its last; 500 a second must be possible."""
 REFUSED_AT_ONCE = 100
 """Connections of others that wait for their answer; more are closed without."""
 RETRY = 0.1
@@ -77,12 +77,7 @@ class Acceptor:
     ) -> None:
         """Make a connection that came in at socket ``name`` a session, unless ``check`` raises."""
         self._turns.spend(self._turns.connecting, CONNECTION_NS)
-        if rest := self._turns.resting(self._turns.connecting):
-            if hung_up(sock):
-                # Too many connect.  Those that have gone must not keep the others waiting.
-                leave(sock)
-                return
-            await anyio.sleep(rest / 1e9)
+        await anyio.sleep(self._turns.resting(self._turns.connecting) / 1e9)
         while True:
             try:
                 who = peer(sock)
