@@ -95,7 +95,7 @@ def test_a_method(whole: dict[str, Any]) -> None:
         "result": {"name": "result", "schema": {"$ref": "#/components/schemas/Answer"}},
         "errors": [
             {"$ref": f"#/components/errors/{kind}"}
-            for kind in ("invalid_params", "internal_error", "gone", "limit_exceeded")
+            for kind in ("invalid_params", "internal_error", "permission_denied", "gone", "limit_exceeded")
         ],
         "examples": [
             {

@@ -29,7 +29,7 @@ def serve_system(
 ) -> None:
     """Serve all users at the sockets passed on and at ``path``, by default the system's where none are passed on.
 
-    Raises CannotListen, BadConfiguration.
+    Raises CannotListen.
     """
     _check()
     configuration = by_number(configuration)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import pwd
 import stat
@@ -10,6 +11,8 @@ import stat
 from msgspec import structs
 
 from utraced.configuration import PLACE, BadConfiguration, Configuration, Limits, parse
+
+log = logging.getLogger("utraced")
 
 LARGEST = 262_144
 """Bytes."""
@@ -55,7 +58,7 @@ def limits_of(configuration: Configuration, uid: int) -> Limits:
 def by_number(configuration: Configuration) -> Configuration:
     """Return the configuration with each user's name replaced by his number, so that nobody need be asked later.
 
-    What is said of a number goes before what is said of its name.  Raises BadConfiguration for a name that no user has.
+    What is said of a number goes before what is said of its name.  A name that nobody has is logged, and has no effect.
     """
     numbered: dict[str, Limits] = {}
     for name, limits in configuration.users.items():
@@ -65,7 +68,8 @@ def by_number(configuration: Configuration) -> Configuration:
         try:
             number = str(pwd.getpwnam(name).pw_uid)
         except KeyError:
-            raise BadConfiguration(f"limits.user.{name}: there is no such user: name one, or give a number") from None
+            log.warning("limits.user.%s: there is no such user now", ascii(name)[1:-1])
+            continue
         if number not in configuration.users:
             numbered[number] = limits
     return structs.replace(configuration, users=numbered)

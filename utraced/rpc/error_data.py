@@ -53,12 +53,14 @@ class PermissionDeniedData(ErrorData, frozen=True):
 
     ``reason``: the daemon's best reading.  ``tracer``: of ``traced_by_other``.  ``capability``: of
     ``missing_capability``, its name.  ``missing``: of ``capabilities``, those that the tracer lacks, as a mask.
+    ``confined``: of a connection that is not served, by what the client's process is confined, in plain words.
     """
 
     reason: DeniedReason
     tracer: OtherTracer | None = None
     capability: str | None = None
     missing: HexText | None = None
+    confined: tuple[str, ...] | None = None
 
 
 class NoSuchProcessData(ErrorData, frozen=True):
