@@ -15,19 +15,36 @@ from pathlib import Path
 
 from benchmarks import table
 from benchmarks.attaching import time_of_attaching
+from benchmarks.births import cost_of_births
 from benchmarks.connections import cost_of_connections
 from benchmarks.fairness import fairness
 from benchmarks.flood import compile_flood
+from benchmarks.holding import cost_of_holding
 from benchmarks.hostile import hostile
 from benchmarks.latency import latency_in_a_flood
+from benchmarks.memory import cost_of_memory
 from benchmarks.neighbours import slow_down
+from benchmarks.observers import cost_of_observers
 from benchmarks.placing import PLACINGS, running_first
 from benchmarks.rounds import Row
 from benchmarks.roundtrip import cost_of_round_trips
 from benchmarks.starting import cost_of_starting
 from benchmarks.stops import Setting, cost_of_stops
 
-USUAL = ("stops", "attaching", "fairness", "starting", "roundtrip", "connections", "latency", "neighbours")
+USUAL = (
+    "stops",
+    "attaching",
+    "births",
+    "holding",
+    "observers",
+    "memory",
+    "fairness",
+    "starting",
+    "roundtrip",
+    "connections",
+    "latency",
+    "neighbours",
+)
 SUBJECTS = (*USUAL, "hostile")
 """What lasts as long as one wants is measured when it is named."""
 
@@ -60,7 +77,8 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--calls", type=int, default=40_000, help="calls of a flood (default: %(default)s)")
     parser.add_argument("--tracees", type=int, nargs="+", default=[1, 8], help="busy threads (default: 1 8)")
     parser.add_argument("--placing", nargs="+", choices=PLACINGS, default=list(PLACINGS), help="default: both")
-    parser.add_argument("--threads", type=int, default=1000, help="threads to attach (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1000, help="to attach, to be born (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=500, help="to be born in a tree (default: %(default)s)")
     parser.add_argument("--milliseconds", type=int, default=1000, help="of what takes its time (default: %(default)s)")
     parser.add_argument("--exchanges", type=int, default=1000, help="of a round trip (default: %(default)s)")
     parser.add_argument("--connections", type=int, default=1000, help="idle ones, new ones (default: %(default)s)")
@@ -84,6 +102,14 @@ def _subjects(options: argparse.Namespace, flood: Path, folder: Path) -> Iterato
                 yield partial(cost_of_stops, flood, folder, setting, rounds=rounds)
     if "attaching" in wanted:
         yield partial(time_of_attaching, flood, threads=options.threads, rounds=rounds)
+    if "births" in wanted:
+        yield partial(cost_of_births, folder, threads=options.threads, processes=options.processes, rounds=rounds)
+    if "holding" in wanted:
+        yield partial(cost_of_holding, flood, folder, exchanges=options.exchanges, rounds=rounds)
+    if "observers" in wanted:
+        yield partial(cost_of_observers, flood, folder, calls=options.calls, rounds=rounds)
+    if "memory" in wanted:
+        yield partial(cost_of_memory, folder, rounds=rounds)
     if "fairness" in wanted:
         yield partial(fairness, flood, folder, milliseconds=options.milliseconds, rounds=rounds)
     if "starting" in wanted:

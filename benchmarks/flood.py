@@ -49,6 +49,10 @@ class Flood:
         self._process.stdin.write("\n")
         self._process.stdin.flush()
 
+    def kill(self) -> None:
+        """End it before its time."""
+        self._process.kill()
+
     def counts(self) -> list[int]:
         """Wait for the end and return how many calls each thread made; mode ``time`` only."""
         assert self._process.stdout is not None

@@ -12,7 +12,7 @@ needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc compiles
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is what is compared with")
 
 TINY = ["--rounds", "1", "--calls", "16", "--threads", "3", "--milliseconds", "5", "--tracees", "2"]
-TINY += ["--exchanges", "3", "--connections", "3"]
+TINY += ["--processes", "4", "--exchanges", "3", "--connections", "3"]
 
 
 @needs_gcc
@@ -22,6 +22,10 @@ TINY += ["--exchanges", "3", "--connections", "3"]
     [
         ("stops", ["2 tracees, pinned: strace", "2 tracees, free: worker", "2 tracees, free: utracectl trace"]),
         ("attaching", ["attach 3 threads", "let 3 threads go"]),
+        ("births", ["one of 3 threads: an engine", "one of 4 processes: strace -f"]),
+        ("holding", ["stop and resume a busy thread, pinned", "a thread that sleeps, free: p99"]),
+        ("observers", ["a stop: one engine, told every call", "a stop: a second, told every call too"]),
+        ("memory", ["read 4 KiB: memory.read", "read 64 MiB: memory.read into one that is kept"]),
         ("fairness", ["pinned: worker", "free: utracectl"]),
         ("starting", ["utracectl --version", "trace true(1), start to end: utracectl"]),
         ("roundtrip", ["C echo", "daemon.hello", "registers.read", "typed client", "HTTP, JSON", "p99: C echo"]),
