@@ -8,6 +8,7 @@ leader's death is told when it is the last one.
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 
 from utraced.model import Status
@@ -16,12 +17,15 @@ from utraced.tracing.stops import AnyStop, CloneStop, Death, ExecStop, GroupStop
 
 from . import playbook
 
+SI_QUEUE = -1
+
 
 class Thread:
     """One thread.
 
-    ``state``: ``running``, ``trapped``, ``listening``, ``zombie`` (its death can be told), ``ended`` (a leader whose
-    threads live on), ``gone``.  ``stop`` is what it is trapped in, ``told`` whether waitpid has told of it.
+    ``calls_made`` and ``signals_taken`` number its calls, by their first argument and their result, and its signals, by
+    their value.  ``state``: ``running``, ``trapped``, ``listening``, ``zombie`` (its death can be told), ``ended`` (a
+    leader whose threads live on), ``gone``.  ``stop`` is what it is trapped in, ``told`` whether waitpid has told it.
     """
 
     def __init__(self, tid: int, process: KernelProcess, *, traced: bool) -> None:
@@ -40,6 +44,8 @@ class Thread:
         self.calls = False
         self.in_call = False
         self.signals: deque[int] = deque()
+        self.calls_made = 0
+        self.signals_taken = 0
         self.step_done = False
         self.execing = False
         self.newborn = False
@@ -109,7 +115,9 @@ class Kernel:
             thread.step_done = False
             self.trap(thread, playbook.stepped(thread.tid))
         elif thread.signals:
-            self.trap(thread, playbook.signalled(thread.tid, thread.signals.popleft()))
+            thread.signals_taken += 1
+            rest = struct.pack("<IIQ", 1, 0, thread.signals_taken)
+            self.trap(thread, playbook.signalled(thread.tid, thread.signals.popleft(), SI_QUEUE, rest))
         else:
             return False
         return True
@@ -119,11 +127,14 @@ class Kernel:
         told = self.tells_calls(thread)
         thread.in_call = not thread.in_call
         if thread.traced and told:
-            make = playbook.entering if thread.in_call else playbook.leaving
-            self.trap(thread, make(thread.tid))
-        elif thread.wish <= Wish.BLOCK_STEP:
-            self.step(thread)
-            thread.in_call = False
+            thread.calls_made += thread.in_call
+            entering = playbook.entering(thread.tid, "getpid", thread.calls_made)
+            self.trap(thread, entering if thread.in_call else playbook.leaving(thread.tid, thread.calls_made))
+        else:
+            thread.calls_made += thread.in_call
+            if thread.wish <= Wish.BLOCK_STEP:
+                self.step(thread)
+                thread.in_call = False
 
     def tells_calls(self, thread: Thread) -> bool:
         """Tell whether a thread stops where a call begins or returns: one that steps does so at its beginning alone."""

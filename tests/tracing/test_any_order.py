@@ -15,33 +15,17 @@ from utraced.errors import Contended, NotHeld
 from utraced.model import Status
 from utraced.tracing import control, lifecycle
 from utraced.tracing.actions import (
-    AbortCall,
-    AwaitReap,
-    Capture,
-    ChangeCall,
-    Complete,
-    Detach,
-    Forget,
-    Interrupt,
-    Listen,
-    Restart,
-    Retire,
-    SetOptions,
-    SetResult,
-    SetSignal,
-    Tell,
     Wish,
 )
 from utraced.tracing.changes import CallChange, SignalChange
-from utraced.tracing.core import Core
 from utraced.tracing.engine import Engine
 from utraced.tracing.process import Process
 from utraced.tracing.selection import Selection
-from utraced.tracing.stops import EventStop, ExecStop, SignalStop, SyscallStop
 from utraced.tracing.trace import Trace
 
 from . import playbook
-from .fake_kernel import Kernel, Thread
+from .driven import Driven
+from .fake_kernel import Thread
 from .playbook import FakeOwner, FakeTarget
 
 KINDS = list(get_args(EventName))
@@ -69,20 +53,17 @@ SETTINGS = ["hold", "hold_on_exec", "follow", "registers"]
 TRACEES_AT_MOST = 12
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(Driven, RuleBasedStateMachine):
     """Three sessions on the processes of a fake kernel."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.kernel = Kernel()
-        self.core = Core(FakeTarget)
         self.owners = [FakeOwner(number) for number in (1, 2, 3)]
         self.engines: list[Engine] = []
         self.known: set[tuple[int, int]] = set()
         self.ended: set[tuple[int, int]] = set()
         self.last_told: dict[tuple[int, int, int], int] = {}
         self.children: set[tuple[int, int, int]] = set()
-        self.zombies: list[Process] = []
 
     @initialize(threads=st.integers(0, 2))
     def begin(self, threads: int) -> None:
@@ -113,7 +94,7 @@ class Machine(RuleBasedStateMachine):
             thread.signals.append(19)
         elif what == "continue":
             kernel.continue_group(process)
-        elif (thread.newborn or not late) and kernel.pending(thread):
+        elif (thread.newborn or thread.step_done or not late) and kernel.pending(thread):
             return
         elif what == "call":
             kernel.call(thread)
@@ -156,74 +137,6 @@ class Machine(RuleBasedStateMachine):
             if ready:
                 self.collect(ready[pick % len(ready)])
 
-    def collect(self, thread: Thread) -> None:
-        tid = thread.tid
-        stop = self.kernel.wait(thread)
-        if isinstance(stop, SyscallStop):
-            wish = self.core.handle_syscall(stop)
-            self.perform()
-            if wish is not None:
-                self.restart(Restart(tid, wish))
-            return
-        self.core.handle(stop)
-        if isinstance(self.core.orphans.stops.get(tid), EventStop) and tid not in self.core.orphans.origins:
-            child = self.kernel.threads.get(tid)
-            found = None
-            if child is not None and child.state != "gone":
-                found = lifecycle.Origin(child.process.pid, child.process.parent)
-            lifecycle.origin(self.core, tid, found)
-        self.perform()
-
-    def looks(self) -> None:
-        """Take the execs that wait to be told: who made them has the tid of a leader that may be held."""
-        for thread in self.kernel.ready():
-            if isinstance(thread.stop, ExecStop):
-                self.collect(thread)
-
-    def perform(self) -> None:
-        kernel = self.kernel
-        for action in self.core.take():
-            match action:
-                case Restart():
-                    self.restart(action)
-                case Listen(tid):
-                    self.check_free(tid)
-                    kernel.listen(tid)
-                case Interrupt(tid):
-                    kernel.interrupt(tid)
-                case SetOptions(tid, exits):
-                    kernel.set_exits(tid, exits)
-                case SetSignal(tid, _):
-                    kernel.change(tid, SignalStop)
-                case ChangeCall(tid) | AbortCall(tid) | SetResult(tid):
-                    kernel.change(tid, SyscallStop)
-                case Detach(tid, _, stepping):
-                    self.check_free(tid)
-                    if kernel.detach(tid, stepping=stepping):
-                        self.core.detached(tid)
-                        self.perform()
-                case Tell(owner, event):
-                    self.told(owner, event)
-                case Retire(engine):
-                    owner, number = engine.owner, engine.id if engine.trace is None else engine.trace.id
-                    assert (owner.session, number) in self.ended
-                case Capture(tid):
-                    assert self.core.tracees[tid].stopped or self.kernel.threads[tid].dying
-                case AwaitReap(process):
-                    self.zombies.append(process)
-                case Complete(waiter):
-                    assert not waiter.outstanding
-                case Forget(pid):
-                    assert pid not in self.core.processes
-
-    def restart(self, action: Restart) -> None:
-        self.check_free(action.tid)
-        self.kernel.restart(action.tid, action.wish, action.signal, calls=action.calls)
-
-    def check_free(self, tid: int) -> None:
-        tracee = self.core.tracees.get(tid)
-        assert tracee is None or not tracee.holders, f"{tid} goes on while it is held"
-
     def told(self, owner: Any, event: events.Event) -> None:
         """Check what a client can rely on."""
         number = event.engine if event.engine is not None else event.trace
@@ -252,10 +165,6 @@ class Machine(RuleBasedStateMachine):
             self.last_told[line] = max(event.time_ns, self.last_told.get(line, 0))
 
     # The sessions' side
-
-    @staticmethod
-    def key(engine: Engine) -> tuple[int, int]:
-        return engine.owner.session, engine.id if engine.trace is None else engine.trace.id
 
     def attached(self, pid: int) -> Process | None:
         """Attach to a process as the tracer does."""
@@ -362,17 +271,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_stays_stopped_that_nobody_holds(self) -> None:
-        for thread in self.kernel.living():
-            if not thread.traced or thread.state != "trapped" or not thread.told:
-                continue
-            assert thread.dying is None or thread.dying.signal != "SIGKILL", f"{thread} is held though it is killed"
-            tracee = self.core.tracees.get(thread.tid)
-            if tracee is None:
-                assert thread.tid in self.core.orphans.stops, f"{thread} is forgotten"
-                assert self.kernel.will_be_told_of(thread), f"{thread} waits for a parent that does not tell"
-            else:
-                assert tracee.stopped, f"{thread} is taken to run"
-                assert tracee.holders, f"{thread} is held by nobody"
+        self.check_stopped()
 
     @invariant()
     def what_is_held_stops(self) -> None:
