@@ -1,10 +1,12 @@
+import os
+
 import pytest
 
 from tests.kernel.by_hand import by_hand
 from tests.kernel.targets import target
 from utraced.api import engine, registers, thread
 from utraced.errors import Contended, Gone, InvalidParams, NoSuchObject, NoSuchProcess, NotHeld
-from utraced.model import Empty, Hex, Holder
+from utraced.model import Empty, Hex
 
 
 def test_the_sets_that_are_asked_for_of_a_held_thread():
@@ -63,7 +65,9 @@ def test_only_who_alone_holds_the_thread_may_write():
         second = hand.call(engine.Attach(pid=found.pid, hold=True), session=other).engine
         with pytest.raises(Contended) as caught:
             hand.call(registers.Write(engine=first, **wanted))
-        assert caught.value.data["holder"] == Holder(session=2)
+        holder = caught.value.data["holder"]
+        assert (holder.session, holder.pid) == (2, os.getpid())
+        assert holder.comm
         hand.call(engine.Detach(engine=second), session=other)
         hand.call(registers.Write(engine=first, **wanted))
         with pytest.raises(NoSuchProcess):

@@ -146,8 +146,12 @@ def test_a_signal_that_another_holds_is_not_changed():
         two = hand.call(engine.Attach(pid=found.pid, events={"signal": "hold"}), session=other).engine
         os.kill(found.pid, signal.SIGUSR1)
         hand.wait_for(events.Signal)
-        with pytest.raises(Contended):
+        with pytest.raises(Contended) as caught:
             hand.call(thread.Resume(engine=one, signal=thread.SignalChange(deliver=False)))
+        # It tells who it is, for a person to find.
+        holder = caught.value.data["holder"]
+        assert (holder.session, holder.pid) == (2, os.getpid())
+        assert holder.comm
         hand.call(thread.Resume(engine=two), session=other)
         hand.call(thread.Resume(engine=one, signal=thread.SignalChange(deliver=False)))
         assert state(found.pid) != "t"

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from utraced.api.events import Event
-from utraced.model import Status
+from utraced.model import Holder, Status
 from utraced.syscalls.abi import ABIS
 from utraced.tracing import control
 from utraced.tracing.actions import (
@@ -97,6 +97,7 @@ class FakeOwner:
 
     def __init__(self, session: int) -> None:
         self.session = session
+        self.holder = Holder(session=session)
         self.engines: dict[int, Engine] = {}
         self.last_id = 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from utraced.api import registers as api
 from utraced.errors import Contended, InvalidParams, NotHeld
 from utraced.kernel import registers, set_registers
-from utraced.model import Empty, Holder
+from utraced.model import Empty
 from utraced.tracing import control
 from utraced.tracing.engine import Engine
 from utraced.tracing.process import Tracee
@@ -33,8 +33,8 @@ def write(params: api.Write, context: Context) -> Empty:
     tracee = _held(engine, params.tid, context)
     others = [other for other in tracee.holders if other is not engine]
     if others:
-        session = others[0].owner.session
-        raise Contended(f"session {session} holds thread {tracee.tid} too", holder=Holder(session=session))
+        owner = others[0].owner
+        raise Contended(f"session {owner.session} holds thread {tracee.tid} too", holder=owner.holder)
     if params.fp is not None and params.xstate is not None:
         raise InvalidParams("fp and xstate exclude each other", member="fp", hint="xstate begins with what fp names.")
     set_registers.write(tracee.tid, general=params.general, fp=params.fp, xstate=params.xstate, debug=params.debug)

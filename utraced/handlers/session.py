@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import cached_property
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +16,7 @@ from utraced.audit import Audit
 from utraced.configuration import Limits
 from utraced.errors import Gone, NoSuchObject
 from utraced.kernel.proc import comm_of
-from utraced.model import Empty, Peer, SessionAccess, Status, text_of
+from utraced.model import Empty, Holder, Peer, SessionAccess, Status, text_of
 from utraced.rpc.encoding import JSON, Encoding
 from utraced.rpc.packet import Packet
 from utraced.tracing import control
@@ -96,6 +97,12 @@ class Session:
         self._queued = 0
         self._replies = 0
         self._behind = False
+
+    @cached_property
+    def holder(self) -> Holder:
+        """Who this is to others that share a process: asked for each thread, and so looked up once."""
+        comm = comm_of(self.peer.pid)
+        return Holder(session=self.session, pid=self.peer.pid, comm=None if comm is None else text_of(comm))
 
     # Objects
 

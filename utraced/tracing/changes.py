@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from utraced.errors import Contended, InvalidParams, NotHeld
-from utraced.model import Holder
 from utraced.syscalls.abi import from_audit
 
 from .actions import AbortCall, ChangeCall, SetResult, SetSignal
@@ -79,8 +78,8 @@ def check(engine: Engine, tracee: Tracee, change: SignalChange | CallChange | No
         _number(stop, change)
     others = [other for other in tracee.holders if other is not engine]
     if others:
-        session = others[0].owner.session
-        raise Contended(f"session {session} holds the thread too", holder=Holder(session=session))
+        owner = others[0].owner
+        raise Contended(f"session {owner.session} holds the thread too", holder=owner.holder)
 
 
 def apply(core: Core, tracee: Tracee, change: SignalChange | CallChange | None) -> None:

@@ -190,7 +190,7 @@ def status(engine: Engine, tracee: Tracee) -> ThreadStatus:
 
 def holders(tracee: Tracee) -> tuple[Holder, ...]:
     """Return who holds a thread."""
-    return tuple(Holder(session=engine.owner.session) for engine in tracee.holders)
+    return tuple(engine.owner.holder for engine in tracee.holders)
 
 
 def tracee_of(core: Core, process: Process, tid: int) -> Tracee:

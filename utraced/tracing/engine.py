@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from utraced.api.events import Event
+from utraced.model import Holder
 
 from .selection import Selection
 
@@ -17,9 +18,14 @@ DEFAULT_EVENTS: Mapping[str, str] = {"exec": "report", "clone": "report", "exit"
 
 
 class Owner(Protocol):
-    """Who is told an engine's events: a session."""
+    """Who is told an engine's events: a session; ``holder`` tells who that is to others."""
 
     session: int
+
+    @property
+    def holder(self) -> Holder:
+        """Its number, and its client."""
+        ...
 
     def tell(self, event: Event) -> None:
         """Take ``event`` for the client; gives it its ``seq``."""
