@@ -1,4 +1,5 @@
 import os
+import signal
 
 import pytest
 
@@ -134,8 +135,40 @@ def test_what_is_not_waited_for_to_the_end_is_undone(method):
         assert not hand.core.waiters
 
 
-def test_a_stop_that_is_not_waited_for_to_the_end_is_told_by_an_event():
+def test_a_stop_that_is_not_waited_for_to_the_end_is_told_by_an_event(monkeypatch):
+    monkeypatch.setattr(attaching, "SOON_NS", 0)
     with target() as found, by_hand() as hand:
         number = hand.call(engine.Attach(pid=found.pid)).engine
         abandon(hand, thread.Stop(engine=number))
         assert hand.wait_for(events.Stop).why == "requested"
+
+
+@pytest.fixture
+def blocked():
+    """Keep SIGCHLD for who asks, as a worker does."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    yield
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
+
+
+@pytest.mark.usefixtures("blocked")
+def test_threads_that_stop_soon_are_not_waited_for(monkeypatch):
+    monkeypatch.setattr(attaching, "SOON_NS", 10**10)
+    with target(threads_then(2)) as found, by_hand() as hand:
+        found.go()
+        found.hear(b"started")
+        number = hand.call(engine.Attach(pid=found.pid)).engine
+        for _ in range(3):
+            stopped = hand.start(thread.Stop(engine=number))
+            assert [each.state for each in stopped.threads] == ["held"] * 3
+            hand.call(thread.Resume(engine=number))
+
+
+def test_those_that_do_not_are_waited_for_in_turn(asleep, monkeypatch):
+    monkeypatch.setattr(attaching, "SOON_NS", 0)
+    found, wake = asleep
+    with by_hand() as hand:
+        number = hand.call(engine.Attach(pid=found.pid)).engine
+        waiting = hand.start(thread.Stop(engine=number))
+        assert [each.state for each in finish(waiting).threads] == ["pending"]
+        wake()

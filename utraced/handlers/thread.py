@@ -19,7 +19,7 @@ from utraced.tracing.engine import Engine
 from utraced.tracing.process import Tracee
 from utraced.tracing.waiting import Waiter
 
-from .attaching import stopped
+from .attaching import stopped, stopped_soon
 from .context import Context, handles
 from .target import resolve
 
@@ -33,7 +33,7 @@ def stop(params: api.Stop, context: Context) -> Awaitable[api.Stopped] | api.Sto
     engine = context.session.engine(params.engine)
     tracees = _tracees(engine, params.tid, context)
     waiter = control.hold(context.tracer.core, engine, tracees, announce=not params.wait)
-    if params.wait:
+    if params.wait and not stopped_soon(context, waiter):
         return _stopped(engine, [tracee.tid for tracee in tracees], waiter, params.timeout_ms, context)
     return _states(engine, [tracee.tid for tracee in tracees])
 
