@@ -9,7 +9,7 @@ from tests.kernel.by_hand import by_hand, finish
 from tests.kernel.targets import end_thread, make_calls, spin, target, threads_then
 from tests.live.machine import free, state, threads, tracer, until
 from utraced.api import engine, events, thread, trace
-from utraced.errors import LimitExceeded, NoSuchProcess, PermissionDenied
+from utraced.errors import LimitExceeded, NoSuchProcess, NotHeld, PermissionDenied
 from utraced.kernel import tracer as module
 from utraced.kernel.tracer import Tracer
 
@@ -337,3 +337,38 @@ def test_a_process_that_waits_for_nothing_one_can_interrupt():
     with target() as found, by_hand() as hand:
         assert not hand.tracer.wait_over({found.pid})
     assert Tracer(lambda _: None).wait_over({ended()})
+
+
+def exec_beside_the_leader(side):
+    def execute():
+        side.say(b"beside")
+        side.wait()
+        os.execv("/bin/cat", ["cat"])
+
+    threading.Thread(target=execute).start()
+    threading.Event().wait()
+
+
+@pytest.mark.parametrize("act", ["resume", "stop", "detach", "close"])
+def test_an_exec_that_takes_a_held_leader_s_tid_is_heard_of_before_anything_is_done_to_it(act):
+    with target(exec_beside_the_leader) as found, by_hand() as hand:
+        until(lambda: state(found.pid) == "S", "the target waits")
+        number = attach(hand, found, events=("exec", "death"))
+        found.go()
+        # Both wait: the leader is not held with the interpreter's lock.
+        hand.until(lambda: found.said(b"beside") and {state(found.pid, tid) for tid in threads(found.pid)} == {"S"})
+        hand.call(thread.Stop(engine=number, tid=found.pid))
+        found.go()
+        until(lambda: len(threads(found.pid)) == 1 and state(found.pid) == "t", "the exec")
+        if act == "resume":
+            with pytest.raises(NotHeld):
+                hand.call(thread.Resume(engine=number, tid=found.pid))
+        elif act == "stop":
+            assert [each.state for each in hand.call(thread.Stop(engine=number)).threads] == ["held"]
+        elif act == "detach":
+            hand.call(engine.Detach(engine=number))
+        else:
+            hand.session.close("session_closed", 1)
+        assert hand.kinds()[:2] == ["death", "exec"]
+        if act != "stop":
+            hand.until(lambda: state(found.pid) == "S", "it goes on")

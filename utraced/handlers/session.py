@@ -114,6 +114,9 @@ class Session:
     def engine(self, number: int) -> Engine:
         """Return an engine of this session; raises Gone, NoSuchObject."""
         engine = self.engines.get(number)
+        if engine is not None:
+            self.tracer.catch_up(engine.process)
+            engine = self.engines.get(number)  # it may have ended
         if engine is None:
             raise self._missing("engine", number)
         return engine
@@ -153,6 +156,8 @@ class Session:
 
     def close(self, reason: Reason, time_ns: int) -> None:
         """Undo everything: engines and traces end, holds go."""
+        for process in list(self.tracer.core.processes.values()):
+            self.tracer.catch_up(process)
         for engine in self.tracer.core.engines():
             if engine.owner is self:
                 control.detach(self.tracer.core, engine, reason, time_ns)

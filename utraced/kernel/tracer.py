@@ -260,6 +260,15 @@ class Tracer:
         """
         return all(_state(tid, tid)[0] in {"D", "Z", "X", ""} for tid in tids)
 
+    def catch_up(self, process: Process) -> None:
+        """Take what waits to be told of a held leader: an exec may have taken its tid over meanwhile.
+
+        The kernel lets us act on the new image before we have heard of it, and then never tells of the exec.
+        """
+        leader = process.tracees.get(process.pid)
+        if leader is not None and leader.stopped and len(process.tracees) > 1 and _has_told(process.pid):
+            self.round()
+
     def look_for_reaped(self) -> None:
         """Tell of the zombies that have been reaped."""
         for process in self.reaping.take(self.core.unreaped):
@@ -306,6 +315,14 @@ def _capture(action: Capture) -> None:
     with contextlib.suppress(NoSuchProcess):
         general = registers.general(action.tid)
         action.event.registers = Captured({name: hex(value) for name, value in general.items()})
+
+
+def _has_told(tid: int) -> bool:
+    """Tell whether a tracee has something to tell that was not collected."""
+    try:
+        return os.waitid(os.P_PID, tid, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT | WALL) is not None
+    except ChildProcessError:
+        return False
 
 
 def _threads(pid: int) -> list[int]:
