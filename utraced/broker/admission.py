@@ -15,12 +15,16 @@ from msgspec import structs
 
 from utraced.errors import PermissionDenied
 from utraced.linux import confinement
+from utraced.linux.capabilities import CAP_SETGID, CAP_SETUID
 from utraced.linux.credentials import certain_pidfd, peer, peer_label
 from utraced.linux.identity import Identity, identity
 from utraced.linux.pidfd import alive
 from utraced.model import Peer
 
 HINT = "It traces what it may itself with a private worker: unset UTRACED_SOCKET, and utracectl starts one."
+LACKING = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""The daemon's own need, and no answer about a peer."""
+BECOMING = CAP_SETUID | CAP_SETGID
 MOST_GROUPS = 10_000
 """An order for a worker with more does not fit a packet."""
 
@@ -79,6 +83,30 @@ class Admission:
         capabilities = before.effective & after.effective & self._ours.permitted if who.uid == 0 else 0
         return Admitted(who, identity(who.uid, who.gid, who.groups, capabilities))
 
+    def may_hand_on(self, sock: socket.socket) -> bool:
+        """Tell whether who connected ``sock`` can be any user itself: only then nobody gains by what it hands on.
+
+        User 0 alone is no such power (capabilities(7)), nor is what has power in a namespace of its own.  Raises
+        OSError for what lacks, as ``admit`` does.
+        """
+        who = peer(sock)
+        try:
+            pidfd = _pidfd(sock)
+            try:
+                its = confinement.read(who.pid)
+                there = alive(pidfd)
+            finally:
+                os.close(pidfd)
+        except (PeerEnded, PermissionDenied):
+            return False
+        except OSError as error:
+            if error.errno in LACKING:
+                raise
+            return False
+        ours = self._ours.namespaces
+        inside = (its.namespaces.user, its.namespaces.pid) == (ours.user, ours.pid)
+        return there and inside and who.uid == 0 and its.effective & BECOMING == BECOMING
+
     def _look(self, pid: int) -> _Look:
         """Read how a process is confined; raises PermissionDenied, PeerEnded."""
         try:
@@ -87,7 +115,7 @@ class Admission:
         except OSError as error:
             if error.errno in {errno.ENOENT, errno.ESRCH}:
                 raise PeerEnded from error
-            if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
+            if error.errno in LACKING:
                 raise
             # Fail closed: whatever keeps us from looking may be what confines it.
             raise _confined(f"the daemon cannot look at it: {os.strerror(error.errno or 0)}") from error
@@ -130,7 +158,13 @@ def label_confines(label: str) -> bool:
 
 
 def _labelled(sock: socket.socket) -> tuple[str, ...]:
-    label = peer_label(sock)
+    try:
+        label = peer_label(sock)
+    except OSError as error:
+        if error.errno in LACKING:
+            raise
+        # It may be longer than any that is known (ERANGE): a user who stacks AppArmor's profiles sees to that.
+        return (f"the label of its security module cannot be read: {os.strerror(error.errno or 0)}",)
     return (f"a security module confines it ({label})",) if label is not None and label_confines(label) else ()
 
 
@@ -142,7 +176,7 @@ def _pidfd(sock: socket.socket) -> int:
         # EINVAL and ESRCH: reaped; ENODATA: never had a peer.  Without a pidfd nothing can be known of it.
         if error.errno in {errno.EINVAL, errno.ESRCH, errno.ENODATA}:
             raise PeerEnded from error
-        if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
+        if error.errno in LACKING:
             raise
         raise _confined(f"the kernel does not say which process it is: {os.strerror(error.errno or 0)}") from error
 

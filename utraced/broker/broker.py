@@ -18,6 +18,7 @@ import os
 import selectors
 import signal
 import socket
+import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -36,11 +37,14 @@ from utraced.linux.systemd import Notifier
 from utraced.model import SessionAccess
 
 from .admission import Admission, PeerEnded
+from .waiting import Waiting
 
 log = logging.getLogger("utraced")
 
+ACCEPTED = 256
+"""Connections accepted before one of each user has its turn."""
 AT_ONCE = 16
-"""Connections accepted, and messages taken, before the others have their turn."""
+"""Messages, and connections at the hand-over socket, taken before the others have their turn."""
 RETRY = 0.1
 """Seconds until connections are accepted again after a descriptor or memory lacked."""
 MOST_HANDING = 64
@@ -85,6 +89,7 @@ class Broker:
         self._selector = selectors.DefaultSelector()
         self._workers: dict[Order, Worker] = {}
         self._ending: set[Worker] = set()
+        self._waiting = Waiting()
         self._handing = 0
         self._from_workers = Receiver(Idle)
         self._from_root = Receiver(HandOn)
@@ -110,7 +115,13 @@ class Broker:
 
     def _turn(self) -> None:
         """Wait for something to do, and do it."""
-        self._react(max(0.0, self._resume - monotonic()) if self._resume else None)
+        if self._waiting:
+            self._react(0)
+        else:
+            self._react(max(0.0, self._resume - monotonic()) if self._resume else None)
+        for sock, name in self._waiting.turn():
+            self._admit(sock, name)
+        self._waiting.leave()
         if self._resume and monotonic() >= self._resume:
             self._resume = 0.0
             self._listen()
@@ -153,11 +164,11 @@ class Broker:
     # Connections
 
     def _accept(self, listener: Listening) -> None:
-        for _ in range(AT_ONCE):
+        for _ in range(ACCEPTED):
             sock = self._accepted(listener)
             if sock is None:
                 return
-            self._admit(sock, place(listener))
+            self._waiting.add(peer(sock).uid, sock, place(listener))
 
     def _accepted(self, listener: Listening) -> socket.socket | None:
         """Return the next connection, None where there is none, or nothing to take it with."""
@@ -173,8 +184,9 @@ class Broker:
         """Hand a connection to its user's worker, or to that of the user it was handed ``on`` for."""
         try:
             admitted = self._admission.admit(sock)
-            worker = self._worker(admitted.identity if on is None else on.identity)
-            self._hand(sock, name, worker, "full" if on is None else on.access)
+            identity = admitted.identity if on is None else on.identity
+            access: SessionAccess = "full" if on is None else on.access
+            self._hand(sock, Connection(name, access), partial(self._worker, identity))
         except (PermissionDenied, LimitExceeded) as error:
             self._refuse(sock, name, error)
         except PeerEnded:
@@ -183,30 +195,32 @@ class Broker:
             self._lack(error)
             self._refuse(sock, name, _lacking(error))
 
-    def _hand(self, sock: socket.socket, name: str, worker: Worker, access: SessionAccess) -> None:
+    def _hand(self, sock: socket.socket, message: Connection | Refusal, worker_for: Callable[[], Worker]) -> None:
         """Pass a connection to a worker; raises LimitExceeded where that takes no more."""
-        try:
-            handing.send(worker.channel, Connection(name, access), [sock.fileno()])
-        except OSError as error:
-            raise LimitExceeded(
-                "your worker takes no more connections",
-                limit="connections",
-                hint="It is busy, stopped or just ending: connect again in a moment.",
-            ) from error
-        worker.handed += 1
-        # Should the worker have closed it already, this close is the last.
-        close_aside([sock.detach()])
+        for _ in range(2):
+            worker = worker_for()
+            try:
+                handing.send(worker.channel, message, [sock.fileno()])
+            except (BrokenPipeError, ConnectionResetError):
+                # It has ended just now, and we have not been told yet: the next one is there for him.
+                self._forget(worker)
+                continue
+            except OSError as error:
+                raise _busy() from error
+            worker.handed += 1
+            # Should the worker have closed it already, this close is the last.
+            close_aside([sock.detach()])
+            return
+        raise _busy()
 
     def _refuse(self, sock: socket.socket, name: str, error: PermissionDenied | LimitExceeded) -> None:
         """Have the refusing worker say why."""
         refusal = Refusal(name, error.code, error.message, error.wire_data())
         try:
-            refuser = self._worker_of(self._order_of(REFUSING, refuses=True))
-            handing.send(refuser.channel, refusal, [sock.fileno()])
-            refuser.handed += 1
-        except OSError as lack:
-            log.error("a connection is closed without a word: %s", lack.strerror or lack)
-        close_aside([sock.detach()])
+            self._hand(sock, refusal, lambda: self._worker_of(self._order_of(REFUSING, refuses=True)))
+        except (LimitExceeded, OSError) as lack:
+            log.error("a connection is closed without a word: %s", lack)
+            self._waiting.drop(sock)
 
     # Workers
 
@@ -254,7 +268,12 @@ class Broker:
         if handed is None:
             self._forget(worker)
             return
-        close_aside(handed.fds)
+        if handed.fds:
+            # None of them has any: who passes descriptors is not ours any more, and might fill ours.
+            close_aside(handed.fds)
+            log.error("worker of uid %d: passes descriptors, given up", worker.key.identity.uid)
+            self._forget(worker)
+            return
         # Not if more connections are on their way to it.
         if isinstance(handed.message, Idle) and handed.message.taken == worker.handed:
             self._end(worker, now=False)
@@ -315,13 +334,24 @@ class Broker:
             sock = self._accepted(listener)
             if sock is None:
                 return
-            # The file's mode says so already.
-            if peer(sock).uid != 0 or self._handing >= MOST_HANDING:
-                sock.close()
+            if self._handing >= MOST_HANDING or not self._may_hand_on(sock):
+                close_aside([sock.detach()])
                 continue
             self._handing += 1
             sock.setblocking(False)
             self._watch(sock, partial(self._take_handed, sock))
+
+    def _may_hand_on(self, sock: socket.socket) -> bool:
+        """Tell whether connections are taken that come over ``sock``."""
+        try:
+            may = self._admission.may_hand_on(sock)
+        except OSError as error:
+            self._lack(error)
+            return False
+        if not may:
+            who = peer(sock)
+            log.error("pid %d, uid %d cannot be every user, and hands on nothing", who.pid, who.uid)
+        return may
 
     def _take_handed(self, sock: socket.socket) -> None:
         """Take connections that are handed on, until the end."""
@@ -336,10 +366,10 @@ class Broker:
             if handed is None:
                 self._handing -= 1
                 self._unwatch(sock)
-                sock.close()
+                close_aside([sock.detach()])
                 return
             message = handed.message
-            if not isinstance(message, HandOn) or len(handed.fds) != 1:
+            if not isinstance(message, HandOn) or not _ordinary(message.identity) or not _connection(handed.fds):
                 close_aside(handed.fds)
                 continue
             self._admit(socket.socket(fileno=handed.fds[0]), message.name, message)
@@ -373,6 +403,24 @@ class _Ending:
 
     def _note(self, number: int, frame: object) -> None:
         self.came = True
+
+
+def _ordinary(identity: Identity) -> bool:
+    """Tell whether this is no root: who traces as root does so at the system's socket, with what he has himself."""
+    return identity.uid != 0 and not identity.capabilities
+
+
+def _connection(fds: Sequence[int]) -> bool:
+    """Tell whether this is one descriptor, and of a socket."""
+    return len(fds) == 1 and stat.S_ISSOCK(os.fstat(fds[0]).st_mode)
+
+
+def _busy() -> LimitExceeded:
+    return LimitExceeded(
+        "your worker takes no more connections",
+        limit="connections",
+        hint="It is busy, stopped or just ending: connect again in a moment.",
+    )
 
 
 def _lacking(error: OSError) -> LimitExceeded:

@@ -70,6 +70,10 @@ class Handed:
 
     async def _take(self, handed: handing.Handed, tasks: anyio.abc.TaskGroup) -> None:
         self._taken += 1
+        if not handed.fds:
+            # The kernel drops a descriptor that this process may not have (MSG_CTRUNC in recvmsg(2)).
+            log.error("a connection is lost: there are too many descriptors")
+            return
         sock = socket.socket(fileno=handed.fds[0])
         match handed.message:
             case Connection(name=name, access=access):
