@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks import table
 from benchmarks.attaching import time_of_attaching
 from benchmarks.births import cost_of_births
+from benchmarks.broker import cost_of_the_broker
 from benchmarks.connections import cost_of_connections
 from benchmarks.fairness import fairness
 from benchmarks.flood import compile_flood
@@ -42,6 +43,7 @@ USUAL = (
     "starting",
     "roundtrip",
     "connections",
+    "broker",
     "latency",
     "neighbours",
 )
@@ -118,6 +120,8 @@ def _subjects(options: argparse.Namespace, flood: Path, folder: Path) -> Iterato
         yield partial(cost_of_round_trips, flood, folder, exchanges=options.exchanges, rounds=rounds)
     if "connections" in wanted:
         yield partial(cost_of_connections, folder, connections=options.connections, rounds=rounds)
+    if "broker" in wanted:
+        yield partial(cost_of_the_broker, connections=100, exchanges=options.exchanges, rounds=rounds)
     if "latency" in wanted:
         yield partial(latency_in_a_flood, flood, folder, milliseconds=options.milliseconds, rounds=rounds)
     if "neighbours" in wanted:

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from benchmarks.__main__ import main
+from benchmarks.__main__ import SUBJECTS, main
+from tests.children import needs_root
 
 needs_gcc = pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc compiles the flooding program")
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is what is compared with")
@@ -30,6 +31,11 @@ TINY += ["--processes", "4", "--exchanges", "3", "--connections", "3"]
         ("starting", ["utracectl --version", "trace true(1), start to end: utracectl"]),
         ("roundtrip", ["C echo", "daemon.hello", "registers.read", "typed client", "HTTP, JSON", "p99: C echo"]),
         ("connections", ["connect, hello, close", "the idle daemon", "each of 3 idle connections"]),
+        pytest.param(
+            "broker",
+            ["first connection of a user", "memory of the broker (PSS)", "round trip: with a broker"],
+            marks=needs_root,
+        ),
         ("latency", ["flood of stops, pinned: median", "flood of stops, free: p99"]),
     ],
 )
@@ -74,7 +80,7 @@ def test_an_unknown_subject_is_told() -> None:
     )
     assert ended.returncode == 2
     assert (
-        "no subject speed: choose from stops, attaching, fairness, starting, roundtrip, connections, latency, neigh"
+        f"no subject speed: choose from {', '.join(SUBJECTS)}"
         in ended.stderr
     )
 
