@@ -79,10 +79,7 @@ def test_an_unknown_subject_is_told() -> None:
         [sys.executable, "-m", "benchmarks", "speed"], capture_output=True, text=True, check=False, timeout=60
     )
     assert ended.returncode == 2
-    assert (
-        f"no subject speed: choose from {', '.join(SUBJECTS)}"
-        in ended.stderr
-    )
+    assert f"no subject speed: choose from {', '.join(SUBJECTS)}" in ended.stderr
 
 
 def test_a_missing_program_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from tests.worker.daemon import Peer
 pytestmark = needs_root
 
 ADA, BOB, GROUP = 3101, 3102, 3199
-OPEN = {"process.info", "thread.signal"}
+OPEN = {"daemon.check", "process.info", "thread.signal"}
 """What is answered about others: what everybody may know and do."""
 PERMISSION_DENIED = -32001
 
