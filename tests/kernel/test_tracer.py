@@ -311,8 +311,8 @@ def test_a_slow_reader_holds_back_what_cannot_be_dropped():
         started = hand.call(trace.Start(pid=found.pid, syscalls=("getppid",), overflow="block"))
         found.go()
         hand.until(hand.session.congested, "congestion")
-        hand.until(lambda: not any(hand.tracer.round() for _ in range(100)), "no more stops")
-        assert state(found.pid) == "t"
+        hand.until(lambda: state(found.pid) == "t" and not hand.tracer.round(), "no more stops")
+        assert not any(hand.tracer.round() for _ in range(100))
         while not found.said(b"done"):
             hand.events()
             hand.tracer.round()
@@ -372,3 +372,22 @@ def test_an_exec_that_takes_a_held_leader_s_tid_is_heard_of_before_anything_is_d
         assert hand.kinds()[:2] == ["death", "exec"]
         if act != "stop":
             hand.until(lambda: state(found.pid) == "S", "it goes on")
+
+
+def test_a_child_made_for_the_parent_of_its_maker_is_followed():
+    def act(side):
+        pid = libc().syscall(56, 0x8000 | signal.SIGCHLD, 0, 0, 0, 0)  # clone with CLONE_PARENT
+        if pid == 0:
+            os._exit(5)
+        side.say(b"cloned")
+        side.wait()
+
+    for _ in range(10):
+        with target(act) as found, by_hand() as hand:
+            # The child's parent is this process, which nobody traces.
+            hand.call(engine.Attach(pid=found.pid, follow=True))
+            found.go()
+            clone = hand.wait_for(events.Clone)
+            assert clone.child_engine
+            death = hand.wait_for(events.Death)
+            assert (death.pid, death.status.code) == (clone.child_pid, 5)

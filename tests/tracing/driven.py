@@ -27,6 +27,7 @@ from utraced.tracing.core import Core
 from utraced.tracing.engine import Engine
 from utraced.tracing.process import Process
 from utraced.tracing.stops import EventStop, ExecStop, SignalStop, SyscallStop
+from utraced.tracing.waiting import Doubt
 
 from .fake_kernel import Kernel, Thread
 from .playbook import FakeTarget
@@ -65,10 +66,12 @@ class Driven:
         self.core.handle(stop)
         if isinstance(self.core.orphans.stops.get(tid), EventStop) and tid not in self.core.orphans.origins:
             child = self.kernel.threads.get(tid)
-            found = None
+            found, siblings = None, []
             if child is not None and child.state != "gone":
-                found = lifecycle.Origin(child.process.pid, child.process.parent)
-            lifecycle.origin(self.core, tid, found)
+                parent = child.process.parent
+                found = lifecycle.Origin(child.process.pid, parent)
+                siblings = [pid for pid in self.core.processes if self.kernel.threads[pid].process.parent == parent]
+            lifecycle.origin(self.core, tid, found, siblings)
         self.perform()
 
     def looks(self) -> None:
@@ -106,7 +109,8 @@ class Driven:
                     owner, number = engine.owner, engine.id if engine.trace is None else engine.trace.id
                     assert (owner.session, number) in self.ended
                 case Capture(tid):
-                    assert self.core.tracees[tid].stopped or self.kernel.threads[tid].dying
+                    thread = kernel.threads[tid]
+                    assert thread.state == "trapped" or thread.dying, f"{thread} is asked for its registers"
                 case AwaitReap(process):
                     self.zombies.append(process)
                 case Complete(waiter):
@@ -131,7 +135,9 @@ class Driven:
             tracee = self.core.tracees.get(thread.tid)
             if tracee is None:
                 assert thread.tid in self.core.orphans.stops, f"{thread} is forgotten"
-                assert self.kernel.will_be_told_of(thread), f"{thread} waits for a parent that does not tell"
+                doubted = any(isinstance(waiter, Doubt) and waiter.orphan == thread.tid for waiter in self.core.waiters)
+                told = doubted or self.kernel.will_be_told_of(thread)
+                assert told, f"{thread} waits for a parent that does not tell"
             else:
                 assert tracee.stopped, f"{thread} is taken to run"
                 assert tracee.holders, f"{thread} is held by nobody"

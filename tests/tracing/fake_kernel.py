@@ -151,12 +151,14 @@ class Kernel:
             return
         if how == "thread":
             child = self.new_thread(thread.process, traced=thread.traced)
-        else:
-            child = self.new_process(thread.process.pid, traced=thread.traced)
+        else:  # a sibling is made with CLONE_PARENT
+            parent = thread.process.parent if how == "sibling" else thread.process.pid
+            child = self.new_process(parent, traced=thread.traced)
         child.in_call, child.exits = True, thread.exits
         if thread.traced:
             child.interrupted = child.newborn = True  # ptrace_init_task: its first stop
-            self.trap(thread, CloneStop(thread.tid, playbook.now(), playbook.PC, child.tid, how, how == "thread"))
+            told = "fork" if how == "sibling" else how
+            self.trap(thread, CloneStop(thread.tid, playbook.now(), playbook.PC, child.tid, told, how == "thread"))
 
     def exec(self, thread: Thread) -> None:
         """Begin an exec: all other threads are killed, and waited for."""

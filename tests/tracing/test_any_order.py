@@ -30,15 +30,8 @@ from .playbook import FakeOwner, FakeTarget
 
 KINDS = list(get_args(EventName))
 MASKS = st.dictionaries(st.sampled_from(KINDS), st.sampled_from(["report", "hold"]), max_size=5)
-ACTS = [
-    *["call"] * 8,
-    "step",
-    "step",
-    *["signal", "stop", "continue", "thread", "fork"] * 2,
-    "exec",
-    "exit",
-    "exit_group",
-]
+ACTS = [*["call"] * 8, *["step", "signal", "stop", "continue", "thread", "fork"] * 2]
+ACTS += ["sibling", "exec", "exit", "exit_group"]
 PICKS = st.integers(0, 1 << 16)
 CHANGES = st.none() | st.sampled_from(
     [
@@ -100,7 +93,7 @@ class Machine(Driven, RuleBasedStateMachine):
             kernel.call(thread)
         elif what == "step":
             kernel.step(thread)
-        elif what in {"thread", "fork"}:
+        elif what in {"thread", "fork", "sibling"}:
             if len(kernel.living()) < TRACEES_AT_MOST:
                 kernel.clone(thread, what)
         elif what == "exec":
@@ -182,6 +175,7 @@ class Machine(Driven, RuleBasedStateMachine):
             self.perform()
             return None
         core.processes[pid] = process
+        self.perform()
         return process
 
     def target(self, pick: int) -> Process | None:

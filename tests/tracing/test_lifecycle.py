@@ -23,8 +23,8 @@ from .playbook import (
 )
 
 
-def origin(play, tid, tgid, ppid):
-    lifecycle.origin(play.core, tid, Origin(tgid, ppid))
+def origin(play, tid, tgid, ppid, siblings=()):
+    lifecycle.origin(play.core, tid, Origin(tgid, ppid), siblings)
     return play.done()
 
 
@@ -73,6 +73,41 @@ def test_an_orphan_whose_parent_is_not_ours_is_let_go(play):
     assert origin(play, 20, 20, 1) == ["detach 20"]
     assert play << forked(10, 20) == ["A: clone 10 how=fork child_pid=20 child_tid=20", "restart 10 run"]
     assert 20 not in play.core.tracees
+
+
+def test_an_orphan_may_be_made_by_a_sibling_that_has_not_told_yet(play):
+    play.running(10, 11, A={"follow": True})
+    play << interrupted(20)
+    assert origin(play, 20, 20, 1, [10]) == ["interrupt 10", "interrupt 11"]
+    assert play << interrupted(10) == ["restart 10 run"]
+    assert play << forked(11, 20) == [
+        "A: clone 11 how=fork child_pid=20 child_tid=20 child_engine=2",
+        "restart 20 run",
+        "restart 11 run",
+    ]
+    assert not play.core.waiters
+
+
+def test_an_orphan_that_no_sibling_tells_of_is_let_go(play):
+    made = play.running(10, 11, 12, 13, A={"follow": True})["A"]
+    play << group_stopped(13)
+    play.hold(made, 12)
+    play << interrupted(12)
+    play << interrupted(20)
+    assert origin(play, 20, 20, 1, [10]) == ["interrupt 10", "interrupt 11"]
+    assert play << signalled(10, 10) == ["restart 10 run 10"]
+    assert sorted(play << dead(11)) == ["A: death 11 status=0", "detach 20"]
+    assert not play.core.waiters
+    assert not play.core.orphans.stops
+
+
+def test_an_orphan_that_dies_in_doubt_is_forgotten(play):
+    play.running(10, A={"follow": True})
+    play << interrupted(20)
+    origin(play, 20, 20, 1, [10])
+    play << dead(20)
+    assert play << interrupted(10) == ["restart 10 run"]
+    assert not play.core.waiters
 
 
 def test_an_orphan_of_which_proc_says_nothing_is_dying(play):

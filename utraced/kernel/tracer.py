@@ -168,6 +168,7 @@ class Tracer:
             self.perform()
             raise
         self.core.processes[pid] = process
+        self.perform()  # a thread that had stopped before goes on; the engine that is to come interrupts it again
         return process
 
     def _seize_all(self, process: Process) -> None:
@@ -306,8 +307,15 @@ class Tracer:
 
     def _trace_back(self, tid: int) -> None:
         """Find out where a thread comes from that stopped before its parent told of it."""
-        if tid not in self.core.orphans.origins:
-            lifecycle.origin(self.core, tid, _origin(tid))
+        core = self.core
+        if tid in core.orphans.origins:
+            return
+        found = _origin(tid)
+        siblings: list[int] = []
+        if found is not None and found.tgid == tid and found.ppid not in core.processes:
+            origins = {pid: _origin(pid) for pid in core.processes}
+            siblings = [pid for pid, other in origins.items() if other is not None and other.ppid == found.ppid]
+        lifecycle.origin(core, tid, found, siblings)
 
 
 def _capture(action: Capture) -> None:

@@ -10,7 +10,7 @@ from utraced.errors import NoSuchProcess, NotHeld
 from utraced.model import Holder, ThreadState, ThreadStatus
 
 from . import changes, lifecycle
-from .actions import Interrupt, Wish
+from .actions import Wish
 from .changes import CallChange, SignalChange
 from .engine import Engine
 from .process import Process, Tracee, Why
@@ -52,7 +52,7 @@ def refresh(core: Core, process: Process) -> Waiter:
         insufficient |= tracee.request is Wish.BLOCK_STEP and process.request is Wish.SYSCALL
         running = not tracee.stopped and not tracee.listening and not tracee.doomed
         if running and (tracee.fresh or insufficient):
-            interrupt(core, tracee)
+            core.interrupt(tracee)
             waiter.outstanding.add(tracee.tid)
     return waiter
 
@@ -90,14 +90,7 @@ def leave(core: Core, tracee: Tracee) -> None:
     if tracee.stopped:
         core.settle(tracee)
     else:
-        interrupt(core, tracee)
-
-
-def interrupt(core: Core, tracee: Tracee) -> None:
-    """Make a thread stop, once: a second PTRACE_INTERRUPT before the first has worked says nothing new."""
-    if not tracee.interrupting:
-        tracee.interrupting = True
-        core.actions.append(Interrupt(tracee.tid))
+        core.interrupt(tracee)
 
 
 def wait(core: Core, waiter: Waiter) -> Waiter:
@@ -121,7 +114,7 @@ def hold(core: Core, engine: Engine, tracees: Iterable[Tracee], *, announce: boo
         else:
             if announce:
                 tracee.announce[engine] = "requested"
-            interrupt(core, tracee)
+            core.interrupt(tracee)
             waiter.outstanding.add(tracee.tid)
     return wait(core, waiter)
 

@@ -29,7 +29,7 @@ from utraced.api import events
 from utraced.api.events import Event
 
 from . import lifecycle, reports, steps
-from .actions import Action, Capture, Complete, Detach, Forget, Listen, SetOptions, Tell, Wish
+from .actions import Action, Capture, Complete, Detach, Forget, Interrupt, Listen, SetOptions, Tell, Wish
 from .engine import Engine, Owner
 from .pressure import HeldBack
 from .process import Process, Target, Tracee
@@ -46,7 +46,7 @@ from .stops import (
     VforkDoneStop,
 )
 from .trace import Trace
-from .waiting import Waiter
+from .waiting import Doubt, Waiter
 
 PID_MAX_LIMIT = 4_194_304
 """linux/include/linux/threads.h: there are no more threads than that."""
@@ -205,7 +205,16 @@ class Core:
         """Note that a thread has stopped, or is gone, for the requests that wait for it."""
         for waiter in [waiter for waiter in self.waiters if waiter.settle(tid)]:
             self.waiters.remove(waiter)
-            self.actions.append(Complete(waiter))
+            if isinstance(waiter, Doubt):
+                lifecycle.let_orphan_go(self, waiter.orphan)
+            else:
+                self.actions.append(Complete(waiter))
+
+    def interrupt(self, tracee: Tracee) -> None:
+        """Make a thread stop, once: a second PTRACE_INTERRUPT before the first has worked says nothing new."""
+        if not tracee.interrupting:
+            tracee.interrupting = True
+            self.actions.append(Interrupt(tracee.tid))
 
     def restart(self, tracee: Tracee) -> None:
         """Restart a stopped thread that nobody holds, as the smallest wish says, unless it is held back."""
@@ -260,6 +269,8 @@ class Core:
         if self.tracees.get(tracee.tid) is tracee:
             del self.tracees[tracee.tid]
         process.tracees.pop(tracee.tid, None)
+        if self.waiters:
+            self.settle_waiters(tracee.tid)
         if not process.tracees and self.processes.get(process.pid) is process:
             del self.processes[process.pid]
             self.actions.append(Forget(process.pid))

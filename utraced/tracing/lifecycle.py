@@ -12,6 +12,7 @@ from .actions import AwaitReap, Detach, Retire, Tell
 from .engine import Engine
 from .process import Process, Tracee
 from .stops import AnyStop, CloneStop, Death, EventStop, ExecStop, GroupStop, SignalStop
+from .waiting import Doubt
 
 if TYPE_CHECKING:
     from .core import Core
@@ -72,18 +73,34 @@ def unknown(core: Core, stop: AnyStop) -> None:
         core.orphans.depart(stop.tid, stop.time_ns, None)
 
 
-def origin(core: Core, tid: int, found: Origin | None) -> None:
+def origin(core: Core, tid: int, found: Origin | None, siblings: Iterable[int] = ()) -> None:
     """Take what /proc says of an orphan, None where it is gone.
 
     It waits for its parent's word, so that nothing is told of it before its clone.  One whose parent is not traced, or
-    is gone, would wait for ever: it is detached.  (A thread's parent always tells, or is killed together with it.)
+    is gone, would wait for ever: it is let go.  (A thread's parent always tells, or is killed together with it.)  But
+    with CLONE_PARENT its maker is a child of the same parent: one of the ``siblings``, traced processes of that parent,
+    may still be about to tell.  Who has stopped since for anything else is not.
     """
-    stop = core.orphans.stops.get(tid)
-    if stop is None or found is None:
+    if tid not in core.orphans.stops or found is None:
         return
     if (found.ppid if found.tgid == tid else found.tgid) in core.processes:
         core.orphans.origins[tid] = found
-    else:
+        return
+    tracees = [tracee for pid in siblings for tracee in core.processes[pid].tracees.values()]
+    suspects = [tracee for tracee in tracees if not tracee.stopped and not tracee.listening]
+    if not suspects:
+        let_orphan_go(core, tid)
+        return
+    core.orphans.origins[tid] = found
+    core.waiters.append(Doubt(tid, [tracee.tid for tracee in suspects]))
+    for tracee in suspects:
+        core.interrupt(tracee)
+
+
+def let_orphan_go(core: Core, tid: int) -> None:
+    """Let go of an orphan that nobody will tell of, unless it was told of after all."""
+    stop = core.orphans.stops.get(tid)
+    if stop is not None:
         core.actions.append(Detach(tid))
         core.orphans.depart(tid, stop.time_ns, None)
 

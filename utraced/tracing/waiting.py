@@ -1,4 +1,4 @@
-"""Requests that wait for threads to stop."""
+"""What waits for threads to stop: requests, and threads of which it is not clear who made them."""
 
 from __future__ import annotations
 
@@ -19,3 +19,13 @@ class Waiter:
             return False
         self.outstanding.discard(tid)
         return not self.outstanding
+
+
+class Doubt(Waiter):
+    """Waits until none of the ``suspects`` can be about to tell that it has made ``orphan``."""
+
+    __slots__ = ("orphan",)
+
+    def __init__(self, orphan: int, suspects: Iterable[int]) -> None:
+        super().__init__(suspects)
+        self.orphan = orphan
