@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.live.conftest import Programs
+from tests.live.counters import counting
 from tests.live.listening import Listener, told
-from tests.live.machine import tracer, until
+from tests.live.machine import threads, tracer, until
 from tests.live.test_looking import PAGE, mapped
 from utracectl.client import Client, client_of
 from utracectl.connect import start_worker
@@ -23,9 +25,11 @@ GETPPID, GETPID = 110, 39
 def test_a_call_s_result_is_changed_by_registers(programs: Programs, client: Client) -> None:
     heard = Listener(client)
     with told(programs("told"), "call") as target:
-        number = client.call(engine.Attach(pid=target.pid, events={"syscall_entry": "hold", "syscall_exit": "hold"}))
+        number = client.call(engine.Attach(pid=target.pid, events=()))
         calls = engine.CallFilter(set=("getppid",))
+        # Chosen first: else it would be held at the call by which it waits.
         client.call(engine.SetSyscalls(engine=number.engine, entry=calls, exit=calls))
+        client.call(engine.SetEvents(engine=number.engine, events={"syscall_entry": "hold", "syscall_exit": "hold"}))
         target.go()
         heard.hear(events.SyscallEntry, name="getppid")
         client.call(registers.Write(engine=number.engine, tid=target.pid, general={"orig_rax": Hex(GETPID)}))
@@ -105,3 +109,18 @@ def test_memory_is_searched(programs: Programs, client: Client) -> None:
         everywhere = client.call(memory.Search(pid=process.pid, pattern=b"\x7fELF"))
         assert len(everywhere.addresses) >= 3
         assert everywhere.next is None
+
+
+def test_threads_that_are_stopped_and_resumed_again_and_again(
+    programs: Programs, client: Client, tmp_path: Path
+) -> None:
+    """No wake-up is lost, whoever takes the signal that tells of a stop: a request, or the loop."""
+    with counting(programs("busy"), tmp_path, 3) as target:
+        number = client.call(engine.Attach(pid=target.pid, events=("death",))).engine
+        for count in range(60):
+            tid = None if count % 3 else threads(target.pid)[-1]
+            stopped = client.call(thread.Stop(engine=number, tid=tid), timeout=30)
+            assert {each.state for each in stopped.threads} == {"held"}
+            assert client.call(thread.Resume(engine=number, tid=tid)).running
+        client.call(engine.Detach(engine=number))
+        target.is_free()

@@ -62,18 +62,16 @@ def stopped_soon(context: Context, waiter: Waiter) -> bool:
     """Tell whether all threads of ``waiter`` have stopped, after a moment that is shorter than a turn of the loop.
 
     It sleeps where they need the CPU.  To yield it instead would count as having used it up: then one that is busy
-    would have it for the 4 ms of its slice as soon as it goes on.  The SIGCHLD taken here is that of stops which the
-    next round collects.
+    would have it for the 4 ms of its slice as soon as it goes on.
     """
     context.tracer.perform()
     end = monotonic_ns() + SOON_NS
-    while waiter.outstanding:
-        left = end - monotonic_ns()
-        if left <= 0:
-            return False
-        if not context.tracer.round():
-            sigtimedwait({SIGCHLD}, left / 1e9)
-    return True
+    while waiter.outstanding and (left := end - monotonic_ns()) > 0:
+        sigtimedwait({SIGCHLD}, left / 1e9)
+        # The signal that the loop would wake up by may be taken now: so it is raised again unless nothing is left.
+        if context.tracer.round() and context.tracer.round():
+            os.kill(os.getpid(), SIGCHLD)
+    return not waiter.outstanding
 
 
 async def stopped(context: Context, engine: Engine, waiter: Waiter, timeout_ms: int | None = None) -> None:
