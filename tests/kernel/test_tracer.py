@@ -115,6 +115,16 @@ def test_nobody_is_there(who):
         assert not hand.core.processes
 
 
+def test_who_has_its_pid_now_is_let_go():
+    with target(spin) as found, by_hand() as hand:
+        found.go()
+        found.hear(b"spinning")
+        with pytest.raises(NoSuchProcess, match="belongs to another"):
+            hand.tracer.attach(found.pid, 1)
+        hand.until(lambda: free(found.pid))
+        assert attach(hand, found)
+
+
 def test_a_zombie_cannot_be_attached():
     with zombie() as pid:
 

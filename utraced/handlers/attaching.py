@@ -30,7 +30,7 @@ def process_of(target: Target, context: Context) -> Traced:
     """Attach to a process; raises NoSuchProcess, PermissionDenied."""
     check_deadlock(target.pid, context.session)
     try:
-        return context.tracer.attach(target.pid)
+        return context.tracer.attach(target.pid, target.start_time)
     except PermissionDenied as error:
         if error.reason == "traced_by_other":
             _name_socket(error.data["tracer"], context)

@@ -72,7 +72,7 @@ def send_signal(params: api.Signal, context: Context) -> Empty:
     target = resolve(params, context)
     with explained(target.pid):
         try:
-            send(target.pid, params.tid, _number(params.signal))
+            send(*target, params.tid, _number(params.signal))
         except ProcessLookupError:
             gone = "has ended" if params.tid is None else f"has no thread {params.tid}"
             raise NoSuchProcess(f"process {target.pid} {gone}") from None

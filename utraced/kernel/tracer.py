@@ -141,11 +141,11 @@ class Tracer:
             else:
                 performers[type(action)](action)
 
-    def attach(self, pid: int) -> Process:
+    def attach(self, pid: int, start_time: int | None = None) -> Process:
         """Return the process ``pid`` with all its threads attached, those born meanwhile too.
 
-        They run on until an engine wants something else.  Raises NoSuchProcess, and PermissionDenied and
-        LimitExceeded, after which no thread is left attached.
+        With ``start_time`` it is the one that started then, or none.  They run on until an engine wants something else.
+        Raises NoSuchProcess, and PermissionDenied and LimitExceeded, after which no thread is left attached.
         """
         process = self.core.processes.get(pid)
         if process is not None and process.engines:
@@ -159,6 +159,9 @@ class Tracer:
             process = Process(pid, self._open(pid))
         try:
             self._seize_all(process)
+            # From now on nobody else gets its pid; somebody may have got it until then.
+            if start_time is not None and process.target.start_time() != start_time:
+                raise NoSuchProcess(f"process {pid} has ended, and its pid belongs to another", pid=pid)
         except BaseException:
             if not process.engines:
                 for tracee in list(process.tracees.values()):
