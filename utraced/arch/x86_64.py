@@ -42,3 +42,13 @@ def makes_call(code: bytes) -> bool:
     while at < len(code) and code[at] in _PREFIXES:
         at += 1
     return code[at : at + 2] in _CALLS
+
+
+PT_ARGUMENTS = ("di", "si", "dx", "r10", "r8", "r9")
+PT_ARGUMENTS_32 = ("bx", "cx", "dx", "si", "di", "bp")
+"""The registers of ``struct pt_regs`` that hold a system call's arguments, and those of a 32-bit call."""
+PT_CALL_NUMBER = "orig_ax"
+PT_INSTRUCTION_POINTER = "ip"
+PT_STACK_POINTER = "sp"
+PT_REGISTERS = frozenset({*PT_ARGUMENTS, *PT_ARGUMENTS_32, PT_CALL_NUMBER, PT_INSTRUCTION_POINTER, PT_STACK_POINTER})
+CLONE3 = 435

@@ -1,0 +1,115 @@
+"""Recordings of real processes for the tests: records in, as values; skips where the kernel does not let us."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.children import fork
+from utraced.api import call_records as records
+from utraced.kernel.bpf_captures import largest
+from utraced.kernel.bpf_layout import Guard, Settings, offsets_of, plan
+from utraced.kernel.bpf_recording import Recording
+from utraced.kernel.bpf_ring import Counters, Ring
+from utraced.kernel.btf import VMLINUX, Btf
+from utraced.syscalls.abi import ABIS
+from utraced.syscalls.captures import captures_of
+
+ANY_TIME = (0, (1 << 64) - 1)
+RING = 1 << 20
+ABI = ABIS["x86_64"]
+
+
+class Record(NamedTuple):
+    """One record, taken apart: ``numbers`` are its own part, ``memory`` its fragments."""
+
+    what: int
+    name: str
+    pid: int
+    tid: int
+    numbers: tuple[int, ...]
+    memory: list[records.Fragment]
+    body: bytes
+
+
+_PARTS = {
+    records.ENTRY: records.ENTERED,
+    records.EXIT: records.RETURNED,
+    records.CLONE: records.CLONED,
+    records.EXEC: records.EXECED,
+    records.DEATH: records.DIED,
+}
+
+
+def needs_bpf() -> Btf:
+    """Return the kernel's types; skips the test where nothing can be recorded."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may load programs")
+    if not Path(VMLINUX).exists():
+        pytest.skip(f"this kernel does not tell its types: {VMLINUX}")
+    return Btf(Path(VMLINUX).read_bytes())
+
+
+@contextmanager
+def recording(
+    *calls: str, guard: Guard | None = None, follow: bool = False, strings: int = 32, ring: int = RING
+) -> Iterator[Recording]:
+    """Give a recording of these calls, of no process yet."""
+    btf = needs_bpf()
+    settings = Settings(strings, follow)
+    numbers = [ABI.numbers[name] for name in calls]
+    plans = {nr: plan(captures_of(ABI, nr), strings=strings, largest=largest(settings)) for nr in numbers}
+    try:
+        made = Recording(btf, offsets_of(btf), guard, settings, plans, ring_size=ring)
+    except PermissionError:
+        pytest.skip("bpf(2) is refused here")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def taken(made: Recording, ring: int = RING) -> tuple[list[Record], Counters]:
+    """Return what has been recorded so far, and the counters."""
+    reader = Ring(made.shared.ring, made.shared.counters, ring)
+    found: list[Record] = []
+    try:
+        while data := reader.take():
+            found += [_record(data, head) for head in records.heads(data)]
+        return found, reader.counters()
+    finally:
+        reader.close()
+
+
+def run(made: Recording, function: Callable[[], object], started: tuple[int, int] = ANY_TIME) -> int:
+    """Call ``function`` in a child that is recorded; return the child's pid when it has ended."""
+    reading, writing = os.pipe()
+    pid = fork()
+    if pid == 0:
+        try:
+            os.close(writing)
+            os.read(reading, 1)
+            function()
+        finally:
+            os._exit(0)
+    os.close(reading)
+    made.add(pid, started)
+    os.close(writing)
+    os.waitpid(pid, 0)
+    return pid
+
+
+def _record(data: bytes, head: records.Head) -> Record:
+    part = _PARTS.get(head.what)
+    numbers = records.part(part, data, head) if part is not None else ()
+    after = head.body + (part.size if part is not None else 0)
+    memory = []
+    if head.what in {records.ENTRY, records.EXIT, records.EXEC}:
+        memory = list(records.fragments(data, after, head.end))
+    name = ABI.name_of(head.nr) if head.what in {records.ENTRY, records.EXIT} else ""
+    return Record(head.what, name, head.pid, head.tid, numbers, memory, data[head.body : head.end])

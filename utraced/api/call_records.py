@@ -1,0 +1,121 @@
+"""The records of ``deliver: "raw"``: what the kernel wrote of system calls, one record after another.
+
+All numbers are little-endian.  A record is a head of 40 bytes, then what its ``what`` has::
+
+     0  u32 length      of the record without these first 8 bytes; the next one begins at the next multiple of 8
+     4  u32             of no meaning
+     8  u64 time_ns     CLOCK_MONOTONIC
+    16  u32 pid
+    20  u32 tid
+    24  u8  what        1 entry, 2 exit, 3 clone, 4 exec, 5 death, 6 signal, 7 detached, 8 sent, 9 ignored
+    25  u8  abi         0 x86_64, 1 i386, 2 x32
+    26  u16             zero
+    28  u32 nr          of the call; of a signal its number
+    32  u32 dropped     records that did not fit so far, counted modulo 2**32
+    36  u32             zero
+    40  entry:    u64 args[6], u64 pc, u64 sp, fragments
+        exit:     s64 result, fragments
+        clone:    u32 child_pid, u32 child_tid, u64 flags, of clone(2)
+        exec:     u32 former_tid, u32 zero, one fragment: the file's name
+        death:    u32 status, as of wait(2), u32 last
+        signal:   48 bytes of siginfo_t, of one that is delivered
+        sent:     the same, of one that is still to be delivered; it never is where it ends the process by itself
+        ignored:  the same, of one that will not be delivered
+        detached: -
+
+A fragment is memory of the caller, at the end of a record there may be any number of them::
+
+     0  u64 address
+     8  u32 size
+    12  u32 flags       1: the NUL of a C string comes right behind; 2: in an exit, as it stood at the entry
+    16  bytes, up to the next multiple of 8
+
+Readers pass over a ``what``, and ignore flags, that they do not know.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+FORMAT = "calls-1"
+ENTRY, EXIT, CLONE, EXEC, DEATH, SIGNAL, DETACHED, SENT, IGNORED = range(1, 10)
+ABI_NAMES = ("x86_64", "i386", "x32")
+ENDED, AT_ENTRY = 1, 2
+
+HEAD = struct.Struct("<I4xQIIBB2xII4x")
+ENTERED = struct.Struct("<6QQQ")
+RETURNED = struct.Struct("<q")
+CLONED = struct.Struct("<IIQ")
+EXECED = struct.Struct("<I4x")
+DIED = struct.Struct("<II")
+SIGINFO_SIZE = 48
+EXAMPLE = HEAD.pack(40, 1_000_000, 4711, 4711, EXIT, 0, 3, 0) + RETURNED.pack(0)
+"""A close that returned 0."""
+FRAGMENT = struct.Struct("<QII")
+
+_LENGTH = struct.Struct("<I").unpack_from
+_head = HEAD.unpack_from
+_fragment = FRAGMENT.unpack_from
+
+
+class BadRecord(ValueError):
+    """Bytes that are no records."""
+
+
+class Head(NamedTuple):
+    """What all records have; ``end`` is where the record ends, ``body`` where its own part begins."""
+
+    body: int
+    end: int
+    time_ns: int
+    pid: int
+    tid: int
+    what: int
+    abi: int
+    nr: int
+    dropped: int
+
+
+class Fragment(NamedTuple):
+    """Memory of the caller."""
+
+    address: int
+    data: bytes
+    ended: bool
+    at_entry: bool
+
+
+def heads(data: bytes) -> Iterator[Head]:
+    """Give the records in ``data``; raises BadRecord."""
+    at, size = 0, len(data)
+    while at < size:
+        if size - at < HEAD.size:
+            raise BadRecord("a record is shorter than its head")
+        length, time_ns, pid, tid, what, abi, nr, dropped = _head(data, at)
+        end = at + 8 + length
+        if end > size or length < HEAD.size - 8 or abi >= len(ABI_NAMES):
+            raise BadRecord("a record is cut off")
+        yield Head(at + HEAD.size, end, time_ns, pid, tid, what, abi, nr, dropped)
+        at = end + 7 & ~7
+
+
+def fragments(data: bytes, at: int, end: int) -> Iterator[Fragment]:
+    """Give the fragments between two places of ``data``; raises BadRecord."""
+    while at < end:
+        if end - at < FRAGMENT.size:
+            raise BadRecord("a fragment is shorter than its head")
+        address, size, flags = _fragment(data, at)
+        start = at + FRAGMENT.size
+        if start + size > end:
+            raise BadRecord("a fragment is cut off")
+        yield Fragment(address, data[start : start + size], bool(flags & ENDED), bool(flags & AT_ENTRY))
+        at = start + size + 7 & ~7
+
+
+def part(layout: struct.Struct, data: bytes, head: Head) -> tuple[int, ...]:
+    """Return the own part of a record; raises BadRecord where it is too short."""
+    if head.body + layout.size > head.end:
+        raise BadRecord("a record is too short for what it is")
+    return layout.unpack_from(data, head.body)

@@ -1,0 +1,365 @@
+"""The part of the programs that copies memory of the caller behind a record, as the call's plan says.
+
+R6 is the scratch space, with the arguments at its beginning; R8 the plan; R9 where in the scratch space the record
+ends.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from utraced.api import call_records as records
+from utraced.syscalls.captures import CONSTANT, LARGEST, MOST, RESULT
+
+from .bpf_assembler import FP, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Program
+from .bpf_layout import (
+    BUFFERS_ENTERED,
+    BUFFERS_LEFT,
+    COUNTER_FAULTS,
+    ON_FAILURE,
+    OPERATION_SIZE,
+    PLAN_ENTERED,
+    PLAN_LEFT,
+    PLAN_STRINGS,
+    PROGRAM_ARGUMENTS,
+    STRING,
+    Maps,
+    Settings,
+)
+
+MAP_UPDATE = 2
+PROBE_READ_USER, PROBE_READ_USER_STR = 112, 114
+_MOST_ERRNO = 4095
+_PAGE = 4096
+_MOST_COUNT = 65_536
+SPACE = 4 * LARGEST
+"""Bytes of the scratch space within which another capture may begin."""
+SCRATCH_SIZE = SPACE + 2 * 65_536 + 128
+SPACE_BEFORE = SCRATCH_SIZE - 128
+_HEAD = records.FRAGMENT.size
+
+# The stack, below FP; above are the key and what the caller keeps.
+_ABI, _LATE_MASK, _LEFT = -16, -32, -32
+_ADDRESS, _SIZE, _COUNT, _FAILED, _POINTER, _REST = -40, -48, -56, -64, -80, -88
+
+_UNTRACKED, _FAULTS = 64, 72
+"""In the scratch space, behind result and stack pointer: the verifier follows no values there."""
+
+Moment = Literal["entered", "left", "late"]
+
+
+def largest(settings: Settings) -> int:
+    """Return the most bytes of one capture."""
+    return max(LARGEST, settings.strings + 2)
+
+
+def captures(program: Program, maps: Maps, settings: Settings, moment: Moment) -> None:
+    """Copy what the plan names for a moment; ``late``: what the mask on the stack says was not there at the entry."""
+    base = PLAN_LEFT if moment == "left" else PLAN_ENTERED
+    done = f"{moment} captured"
+    if moment == "entered":
+        program.st("u64", R6, _FAULTS, 0)
+    if moment == "left":
+        _note_failure(program, moment)
+    for index in range(MOST):
+        _capture(program, settings, moment, base + index * OPERATION_SIZE, index, done)
+    program.label(done)
+    if moment == "entered":
+        _remember_faults(program, maps)
+
+
+def _note_failure(program: Program, moment: str) -> None:
+    """Keep whether the call has failed (IS_ERR_VALUE in include/linux/err.h)."""
+    program.st("u64", FP, _FAILED, 0)
+    program.ldx("u64", R1, R6, 8 * RESULT)
+    program.set(R2, -_MOST_ERRNO)
+    program.jump("lt", R1, f"{moment} good", source=R2)
+    program.st("u64", FP, _FAILED, 1)
+    program.label(f"{moment} good")
+
+
+def _capture(  # noqa: PLR0913, PLR0917 - one operation's place in its plan
+    program: Program, settings: Settings, moment: Moment, at: int, index: int, done: str
+) -> None:
+    """Copy what the operation at ``at`` of the plan names."""
+    name = f"{moment} {index} "
+    after = f"{name}after"
+    program.ldx("u8", R1, R8, at)
+    program.jump("eq", R1, done, value=0)
+    _room(program, done)
+    if moment == "late":
+        program.ldx("u64", R2, FP, _LATE_MASK)
+        program.compute("and", R2, value=1 << index)
+        program.jump("eq", R2, after, value=0)
+    if moment == "left":
+        program.ldx("u64", R2, FP, _FAILED)
+        program.jump("eq", R2, f"{name}wanted", value=0)
+        program.ldx("u8", R2, R8, at + 3)
+        program.compute("and", R2, value=ON_FAILURE)
+        program.jump("eq", R2, after, value=0)
+        program.label(f"{name}wanted")
+    program.ldx("u8", R2, R8, at + 1)
+    _argument(program, R3, R2)
+    program.jump("eq", R3, after, value=0)
+    program.ldx("u32", R2, R8, at + 12)
+    program.compute("add", R3, source=R2)
+    program.stx("u64", FP, _ADDRESS, R3)
+    program.jump("eq", R1, f"{name}string", value=STRING)
+    _length(program, at, name)
+    program.jump("eq", R4, after, value=0)
+    _read(program, settings, name, f"{name}fault")
+    program.set(R5, records.AT_ENTRY if moment == "late" else 0)
+    program.goto(f"{name}store")
+    program.label(f"{name}string")
+    program.ldx("u32", R4, R8, at + 8)
+    _read_string(program, settings, name, f"{name}fault", late=moment == "late")
+    program.label(f"{name}store")
+    _store(program)
+    if moment == "entered":
+        program.goto(after)
+        program.label(f"{name}fault")
+        program.ldx("u64", R1, R6, _FAULTS)
+        program.compute("or", R1, value=1 << index)
+        program.stx("u64", R6, _FAULTS, R1)
+    else:
+        program.label(f"{name}fault")
+    program.label(after)
+
+
+def _argument(program: Program, target: int, index: int) -> None:
+    """Set ``target`` to the argument, or the result, that the register ``index`` numbers."""
+    program.compute("and", index, value=7)
+    program.compute("lsh", index, value=3)
+    program.mov(target, R6)
+    program.compute("add", target, source=index)
+    program.ldx("u64", target, target, 0)
+
+
+def _length(program: Program, at: int, name: str) -> None:
+    """Set R4 to the bytes that an operation asks for, at most what it allows."""
+    program.ldx("u32", R4, R8, at + 4)
+    program.ldx("u8", R2, R8, at + 2)
+    program.jump("eq", R2, f"{name}clip", value=CONSTANT)
+    program.mov(R5, R4)
+    _argument(program, R4, R2)
+    program.jump("le", R4, f"{name}small", value=_MOST_COUNT)
+    program.set(R4, _MOST_COUNT)
+    program.label(f"{name}small")
+    program.jump("ne", R5, f"{name}units", value=0)
+    program.compute("add", R4, value=63)
+    program.compute("rsh", R4, value=6)
+    program.set(R5, 8)
+    program.label(f"{name}units")
+    program.compute("mul", R4, source=R5)
+    program.label(f"{name}clip")
+    program.ldx("u32", R5, R8, at + 8)
+    program.jump("le", R4, f"{name}clipped", source=R5)
+    program.mov(R4, R5)
+    program.label(f"{name}clipped")
+
+
+def _read(program: Program, settings: Settings, name: str, failing: str) -> None:
+    """Read R4 bytes of the caller behind the record; leaves the size on the stack."""
+    _bound(program, R4, largest(settings), f"{name}bound")
+    program.stx("u64", FP, _SIZE, R4)
+    _destination(program)
+    program.mov(R2, R4)
+    program.ldx("u64", R3, FP, _ADDRESS)
+    program.call(PROBE_READ_USER)
+    program.jump("eq", R0, f"{name}read", value=0)
+    # As far as its page goes: what lies behind may be no memory.
+    program.ldx("u64", R3, FP, _ADDRESS)
+    program.mov(R2, R3)
+    program.compute("and", R2, value=_PAGE - 1)
+    program.set(R4, _PAGE)
+    program.compute("sub", R4, source=R2)
+    program.ldx("u64", R2, FP, _SIZE)
+    program.jump("ge", R4, failing, source=R2)
+    _bound(program, R4, _PAGE, f"{name}page")
+    program.stx("u64", FP, _SIZE, R4)
+    _destination(program)
+    program.mov(R2, R4)
+    program.call(PROBE_READ_USER)
+    program.jump("ne", R0, failing, value=0)
+    program.label(f"{name}read")
+
+
+def _read_string(program: Program, settings: Settings, name: str, failing: str, *, late: bool = False) -> None:
+    """Read a string of at most R4 bytes, its NUL among them; leaves size and, in R5, flags."""
+    _bound(program, R4, largest(settings), f"{name}most")
+    program.stx("u64", FP, _SIZE, R4)
+    _destination(program)
+    program.mov(R2, R4)
+    program.ldx("u64", R3, FP, _ADDRESS)
+    program.call(PROBE_READ_USER_STR)
+    program.jump("sle", R0, failing, value=0)
+    _bound(program, R0, largest(settings), f"{name}length")
+    program.set(R5, records.ENDED | (records.AT_ENTRY if late else 0))
+    program.ldx("u64", R4, FP, _SIZE)
+    program.jump("lt", R0, f"{name}ended", source=R4)
+    program.set(R5, records.AT_ENTRY if late else 0)
+    program.label(f"{name}ended")
+    program.compute("sub", R0, value=1)
+    program.stx("u64", FP, _SIZE, R0)
+
+
+def _room(program: Program, full: str) -> None:
+    """Go to ``full`` where no room is left for another capture."""
+    program.jump("gt", R9, full, value=SPACE)
+
+
+def _bound(program: Program, register: int, most: int, name: str) -> None:
+    """Let the verifier see that a register is at most ``most``."""
+    program.jump("le", register, name, value=most)
+    program.set(register, most)
+    program.label(name)
+
+
+def _destination(program: Program) -> None:
+    """Set R1 to where the bytes of the next fragment go."""
+    program.mov(R1, R6)
+    program.compute("add", R1, source=R9)
+    program.compute("add", R1, value=_HEAD)
+
+
+def _store(program: Program) -> None:
+    """Write the head of the fragment that has been read, and move R9 behind it."""
+    program.mov(R1, R6)
+    program.compute("add", R1, source=R9)
+    program.ldx("u64", R2, FP, _ADDRESS)
+    program.stx("u64", R1, 0, R2)
+    program.ldx("u64", R2, FP, _SIZE)
+    program.stx("u32", R1, 8, R2)
+    program.stx("u32", R1, 12, R5)
+    program.compute("add", R2, value=7)
+    program.compute("and", R2, value=0x3FFF8)
+    program.compute("add", R9, source=R2)
+    program.compute("add", R9, value=_HEAD)
+    _forget_place(program)
+
+
+def _forget_place(program: Program) -> None:
+    """Send R9 by way of memory that the verifier does not follow.
+
+    All that comes here looks the same to it from now on, and it need not follow each way on its own.
+    """
+    program.stx("u64", R6, _UNTRACKED, R9)
+    program.ldx("u64", R9, R6, _UNTRACKED)
+
+
+def _remember_faults(program: Program, maps: Maps) -> None:
+    """Note for the return of the call what could not be read."""
+    program.ldx("u64", R1, R6, _FAULTS)
+    program.jump("eq", R1, "all read", value=0)
+    program.stx("u32", FP, _POINTER, R7)
+    program.load_map(R1, maps.faulted)
+    program.mov(R2, FP)
+    program.compute("add", R2, value=_POINTER)
+    program.mov(R3, R6)
+    program.compute("add", R3, value=_FAULTS)
+    program.set(R4, 0)
+    program.call(MAP_UPDATE)
+    program.load_value(R1, maps.counters, COUNTER_FAULTS)
+    program.set(R2, 1)
+    program.add_atomic("u64", R1, 0, R2)
+    program.label("all read")
+
+
+def strings_of(program: Program, settings: Settings, *, leaving: bool) -> None:
+    """Copy the strings of a program's arguments, or the buffers of an array of them."""
+    program.ldx("u8", R1, R8, PLAN_STRINGS)
+    program.jump("eq", R1, "no strings", value=0)
+    for slot in (_ADDRESS, _SIZE, _COUNT, _POINTER, _POINTER + 8, _REST):
+        program.st("u64", FP, slot, 0)
+    _forget_place(program)
+    program.set(R7, 0)
+    if leaving:
+        program.jump("ne", R1, "no strings", value=BUFFERS_LEFT)
+        program.ldx("u64", R2, FP, _FAILED)
+        program.jump("ne", R2, "no strings", value=0)
+        program.ldx("u64", R2, R6, 8 * RESULT)
+        program.stx("u64", FP, _LEFT, R2)
+        _buffers(program, settings, leaving=True)
+    else:
+        program.jump("eq", R1, "buffers", value=BUFFERS_ENTERED)
+        program.jump("ne", R1, "no strings", value=PROGRAM_ARGUMENTS)
+        _arguments(program, settings)
+        program.label("buffers")
+        _buffers(program, settings, leaving=False)
+    program.label("no strings")
+
+
+MOST_STRINGS = 48
+MOST_BUFFERS = 16
+
+
+def _arguments(program: Program, settings: Settings) -> None:
+    """Copy the strings of an array of pointers that ends with NULL."""
+    program.ldx("u32", R2, FP, _ABI)
+    program.jump("eq", R2, "no strings", value=1)  # a 32-bit caller's are narrower: shown as pointers
+    program.ldx("u8", R2, R8, PLAN_STRINGS + 1)
+    _argument(program, R3, R2)
+    program.stx("u64", FP, _REST, R3)
+    program.set(R8, 0)
+    program.label("next string")
+    program.jump("ge", R8, "no strings", value=min(settings.strings, MOST_STRINGS))
+    _room(program, "no strings")
+    _pointer(program, 8, "no strings")
+    program.ldx("u64", R3, FP, _POINTER)
+    program.jump("eq", R3, "no strings", value=0)
+    program.stx("u64", FP, _ADDRESS, R3)
+    program.set(R4, settings.strings + 2)
+    _read_string(program, settings, "argument ", "unread string")
+    _store(program)
+    program.label("unread string")
+    program.compute("add", R8, value=1)
+    program.goto("next string")
+
+
+def _pointer(program: Program, size: int, failing: str) -> None:
+    """Read the next ``size`` bytes of the array at ``_REST`` to the stack."""
+    program.ldx("u64", R3, FP, _REST)
+    program.mov(R1, R3)
+    program.compute("add", R1, value=size)
+    program.stx("u64", FP, _REST, R1)
+    program.mov(R1, FP)
+    program.compute("add", R1, value=_POINTER)
+    program.set(R2, size)
+    program.call(PROBE_READ_USER)
+    program.jump("ne", R0, failing, value=0)
+
+
+def _buffers(program: Program, settings: Settings, *, leaving: bool) -> None:
+    """Copy the beginnings of the buffers of ``struct iovec``; of those read into, what the result says is there."""
+    program.ldx("u32", R2, FP, _ABI)
+    program.jump("eq", R2, "no strings", value=1)  # a 32-bit caller's are narrower: shown as pointers
+    program.ldx("u8", R2, R8, PLAN_STRINGS + 1)
+    program.ldx("u8", R4, R8, PLAN_STRINGS + 2)
+    _argument(program, R3, R2)
+    program.stx("u64", FP, _REST, R3)
+    _argument(program, R3, R4)
+    program.stx("u64", FP, _COUNT, R3)
+    program.set(R8, 0)
+    program.label("next buffer")
+    program.jump("ge", R8, "no strings", value=min(settings.strings, MOST_BUFFERS))
+    program.ldx("u64", R2, FP, _COUNT)
+    program.jump("ge", R8, "no strings", source=R2)
+    _room(program, "no strings")
+    program.compute("add", R8, value=1)
+    _pointer(program, 16, "no strings")
+    program.ldx("u64", R4, FP, _POINTER + 8)
+    if leaving:
+        program.ldx("u64", R2, FP, _LEFT)
+        program.jump("le", R4, "filled", source=R2)
+        program.mov(R4, R2)
+        program.label("filled")
+        program.compute("sub", R2, source=R4)
+        program.stx("u64", FP, _LEFT, R2)
+    program.ldx("u64", R3, FP, _POINTER)
+    program.stx("u64", FP, _ADDRESS, R3)
+    program.jump("eq", R4, "next buffer", value=0)
+    _bound(program, R4, settings.strings, "shown")
+    _read(program, settings, "buffer ", "next buffer")
+    program.set(R5, 0)
+    _store(program)
+    program.goto("next buffer")

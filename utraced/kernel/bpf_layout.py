@@ -1,0 +1,153 @@
+"""What the programs of a trace and those who load them agree on: maps, plans, counters, offsets, settings."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from utraced.arch import x86_64 as arch
+from utraced.errors import Unsupported
+from utraced.syscalls.captures import BITS, MOST, Capture, Captures
+
+from .btf import BadBtf, Btf
+
+RECORD = 80
+"""Where a record begins in the scratch space; before it stand the arguments and the result, for captures."""
+
+PLANS = 1024
+"""Plans of 512 calls of 64-bit programs, then of as many of 32-bit ones."""
+PLAN_WANTED = 1
+_PLAN_HEAD = struct.Struct("<II")
+_OPERATION = struct.Struct("<BBBBIII")
+OPERATION_SIZE = _OPERATION.size
+PLAN_ENTERED = _PLAN_HEAD.size
+PLAN_LEFT = PLAN_ENTERED + MOST * OPERATION_SIZE
+PLAN_STRINGS = PLAN_LEFT + MOST * OPERATION_SIZE
+PLAN_SIZE = PLAN_STRINGS + 8
+STRING, BYTES = 1, 2
+ON_FAILURE = 1
+PROGRAM_ARGUMENTS, BUFFERS_ENTERED, BUFFERS_LEFT = 1, 2, 3
+
+PROCESS = struct.Struct("<QQ")
+"""A value of the map of processes: when its leader started, in nanoseconds of CLOCK_BOOTTIME, from and before."""
+FAULTED_SIZE = 8
+
+COUNTERS_SIZE = 64
+COUNTER_PROCESSES, COUNTER_DROPPED, COUNTER_ENTRIES, COUNTER_EXITS, COUNTER_OTHERS = 0, 8, 16, 24, 32
+COUNTER_FAULTS, COUNTER_UNFOLLOWED = 40, 48
+COUNTERS = struct.Struct("<q6Q8x")
+
+_POINTERS_OF_ARGUMENTS = 512
+_POINTERS_OF_ENVIRONMENT = 4096
+
+
+class Guard(NamedTuple):
+    """Whose processes may be told of: what all of uids and gids must be, and the most capabilities permitted."""
+
+    uid: int
+    gid: int
+    capabilities: int
+    user_namespace: int
+
+
+class Settings(NamedTuple):
+    """What is asked of a trace; ``strings`` is in bytes."""
+
+    strings: int
+    follow: bool
+    failed_only: bool = False
+
+
+class Maps(NamedTuple):
+    """The descriptors of a trace's maps."""
+
+    processes: int
+    plans: int
+    scratch: int
+    counters: int
+    faulted: int
+    ring: int
+
+
+class Offsets(NamedTuple):
+    """Where the members are that the programs look at, in this kernel."""
+
+    tgid: int
+    pid: int
+    group_leader: int
+    start_boottime: int
+    real_cred: int
+    mm: int
+    signal: int
+    exit_code: int
+    status: int
+    mm_flags: int
+    live: int
+    filename: int
+    cap_permitted: int
+    user_ns: int
+    inum: int
+    uids: tuple[int, ...]
+    gids: tuple[int, ...]
+    registers: dict[str, int]
+
+
+_OF_TASK = ("tgid", "pid", "group_leader", "start_boottime", "real_cred", "mm", "signal", "exit_code")
+
+
+def offsets_of(btf: Btf) -> Offsets:
+    """Return the offsets in the kernel that ``btf`` describes; raises Unsupported where a member is missing."""
+    try:
+        task = [btf.offset("task_struct", name) for name in _OF_TASK]
+        return Offsets(
+            **dict(zip(_OF_TASK, task, strict=True)),
+            status=btf.offset("task_struct", "thread_info", "status"),
+            mm_flags=btf.offset("mm_struct", "flags"),
+            live=btf.offset("signal_struct", "live"),
+            filename=btf.offset("linux_binprm", "filename"),
+            cap_permitted=btf.offset("cred", "cap_permitted"),
+            user_ns=btf.offset("cred", "user_ns"),
+            inum=btf.offset("user_namespace", "ns", "inum"),
+            uids=tuple(btf.offset("cred", name) for name in ("uid", "euid", "suid", "fsuid")),
+            gids=tuple(btf.offset("cred", name) for name in ("gid", "egid", "sgid", "fsgid")),
+            registers={name: btf.offset("pt_regs", name) for name in arch.PT_REGISTERS},
+        )
+    except BadBtf as error:
+        raise Unsupported(
+            f"this kernel's types are not as the backend kernel needs them: {error}", feature="backend.kernel"
+        ) from error
+
+
+def plan(captures: Captures, *, strings: int, largest: int) -> bytes:
+    """Return the plan of a call that is wanted; ``strings`` is the limit on them, ``largest`` on any capture."""
+    special = (0, 0, 0)
+    entered: list[bytes] = []
+    left: list[bytes] = []
+    for target, others, kind in (
+        (entered, captures.entered, BUFFERS_ENTERED),
+        (left, captures.left, BUFFERS_LEFT),
+    ):
+        for one in others:
+            if one.what == "strings":
+                special = (PROGRAM_ARGUMENTS, one.argument, 0)
+                one = one._replace(what="bytes", unit=_POINTERS_OF_ARGUMENTS, limited=False)  # noqa: PLW2901
+            elif one.what == "pointers":
+                one = one._replace(what="bytes", unit=_POINTERS_OF_ENVIRONMENT)  # noqa: PLW2901
+            elif one.what == "buffers":
+                special = (kind, one.argument, one.counter)
+            target.append(_operation(one, strings=strings, largest=largest))
+    operations = [*entered, *[bytes(OPERATION_SIZE)] * (MOST - len(entered))]
+    operations += [*left, *[bytes(OPERATION_SIZE)] * (MOST - len(left))]
+    return _PLAN_HEAD.pack(PLAN_WANTED, 0) + b"".join(operations) + struct.pack("<BBB5x", *special)
+
+
+def _operation(one: Capture, *, strings: int, largest: int) -> bytes:
+    flags = ON_FAILURE if one.failing else 0
+    if one.what == "string":
+        # One byte more than is shown tells whether the string goes on, and the last is the NUL that the kernel adds.
+        most = (strings if one.limited else one.most) + 2
+        return _OPERATION.pack(STRING, one.argument, 0, flags, 0, min(most, largest), one.offset)
+    most = min(one.most, max(one.unit, 1) * strings) if one.limited else one.most
+    if one.unit == BITS:
+        most = one.most
+    return _OPERATION.pack(BYTES, one.argument, one.counter, flags, one.unit, min(most, largest), one.offset)
