@@ -53,6 +53,15 @@ def drop_bounding(keep: int) -> None:
         number += 1
 
 
+def permitted() -> int:
+    """Return our permitted capabilities (proc_pid_status(5))."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        for line in file:
+            if line.startswith("CapPrm:"):
+                return int(line.split()[1], 16)
+    return 0
+
+
 def _bounding(number: int) -> bool | None:
     """Tell whether a capability is in the bounding set, None where the kernel knows no such capability."""
     try:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from utraced.linux.capabilities import drop_bounding, set_capabilities
+from utraced.linux.capabilities import drop_bounding, permitted, set_capabilities
 from utraced.linux.prctl import no_new_privs, set_dumpable
 
 
@@ -46,3 +46,8 @@ def assume(identity: Identity) -> None:
     no_new_privs()
     # A change of user clears it, but to what fs.suid_dumpable says, and user 0 has changed nothing (proc_sys_fs(5)).
     set_dumpable(0)
+
+
+def own_identity() -> Identity:
+    """Return who this process is."""
+    return identity(os.geteuid(), os.getegid(), os.getgroups(), permitted())

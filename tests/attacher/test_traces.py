@@ -1,0 +1,72 @@
+"""From a request that is granted to a recording."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.children import needs_root
+from tests.kernel.recording import RING, needs_bpf, taken
+from utraced.attacher import traces
+from utraced.errors import InvalidParams, Unsupported
+from utraced.kernel import btf
+from utraced.kernel.recorder_requests import Record
+from utraced.linux.capabilities import CAP_SYS_PTRACE
+from utraced.linux.identity import Identity, own_identity
+
+GETPPID, GETPID_32 = 110, 20
+
+
+def test_who_may_trace_all_is_not_asked_for_whose_record_it_is() -> None:
+    assert traces.guard_of(Identity(0, 0, (), CAP_SYS_PTRACE)) is None
+
+
+def test_all_others_are() -> None:
+    guard = traces.guard_of(Identity(1000, 100, (4, 5), 1 << 13))
+    assert guard == (1000, 100, 1 << 13, traces.INITIAL_USER_NAMESPACE)
+
+
+@needs_root
+def test_the_calls_asked_for_are_recorded_of_the_process_asked_for() -> None:
+    needs_bpf()
+    pidfd = os.pidfd_open(os.getpid())
+    recording = traces.record(
+        Record(pidfd=0, x86_64=(GETPPID,), i386=(GETPID_32,), others=True, ring_size=RING), own_identity(), pidfd
+    )
+    try:
+        os.getppid()
+        os.getuid()
+        assert [one.name for one in taken(recording)[0]] == ["getppid", "getppid"]
+    finally:
+        recording.close()
+        os.close(pidfd)
+
+
+def test_a_ring_is_a_power_of_two() -> None:
+    with pytest.raises(InvalidParams):
+        traces.record(Record(pidfd=0, ring_size=RING + 1), Identity(0, 0), -1)
+
+
+@pytest.mark.parametrize("content", [None, b"rubbish"], ids=["none", "rubbish"])
+def test_a_kernel_without_types_is_not_supported(tmp_path, monkeypatch, content) -> None:
+    place = tmp_path / "vmlinux"
+    if content is not None:
+        place.write_bytes(content)
+    monkeypatch.setattr(traces, "VMLINUX", str(place))
+    traces.kernel_types.cache_clear()
+    try:
+        with pytest.raises(Unsupported) as caught:
+            traces.kernel_types()
+    finally:
+        traces.kernel_types.cache_clear()
+    assert caught.value.data["feature"] == "backend.kernel"
+    assert btf.VMLINUX.startswith("/sys/")
+
+
+def test_only_the_first_namespaces_will_do(monkeypatch) -> None:
+    for name in ("INITIAL_PID_NAMESPACE", "INITIAL_USER_NAMESPACE"):
+        with monkeypatch.context() as changed:
+            changed.setattr(traces, name, 1)
+            with pytest.raises(Unsupported, match="namespace"):
+                traces.check_place()

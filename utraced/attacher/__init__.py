@@ -1,0 +1,1 @@
+"""The attacher: the process that loads programs into the kernel, for workers that could not."""

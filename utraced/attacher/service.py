@@ -1,0 +1,223 @@
+"""The attacher's loop: clients, their requests, and their recordings.
+
+It ends when whoever started it has closed his end and no client is left; what a client recorded ends with its
+connection.  A client is a stranger: it is bounded in packets, recordings and patience, and waits alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import socket
+from collections.abc import Sequence
+
+import msgspec
+
+from utraced.errors import Cancelled, InternalError, InvalidParams, LimitExceeded, NoSuchObject, UtracedError
+from utraced.kernel.bpf_recording import Recording
+from utraced.kernel.recorder_requests import End, Record, Recorded, Serve, requests
+from utraced.linux import sockets
+from utraced.linux.closing import close_aside
+from utraced.linux.identity import Identity
+from utraced.linux.pidfd import pid_of
+from utraced.model import Empty
+from utraced.rpc.connection import Connection
+from utraced.rpc.message import Request
+from utraced.rpc.packet import Packet
+
+from . import traces
+from .asking import Question
+
+log = logging.getLogger("utraced")
+
+MAX_PACKET = 64 << 10
+MAX_RECORDINGS = 64
+"""Of one client."""
+MAX_WAITING = 16
+"""Questions to the kernel that one client may have open."""
+_SERVE = msgspec.msgpack.Decoder(Serve)
+
+
+class Client:
+    """One connection, and what is recorded for it."""
+
+    def __init__(self, sock: socket.socket, identity: Identity) -> None:
+        self.socket = sock
+        self.identity = identity
+        self.connection = Connection(requests(), max_packet=MAX_PACKET)
+        self.recordings: dict[int, Recording] = {}
+        self.waiting: dict[Question, tuple[Request, Record, int]] = {}
+        self.last = 0
+
+    def close(self) -> None:
+        """End everything that was recorded for it."""
+        for recording in self.recordings.values():
+            recording.close()
+        self.recordings.clear()
+        self.socket.close()
+
+
+class Service:
+    """Serves the clients that come over ``control``; ``kept`` are the capabilities that questions may be asked with."""
+
+    def __init__(self, control: socket.socket, kept: int) -> None:
+        self._control: socket.socket | None = control
+        self._kept = kept
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(control, selectors.EVENT_READ)
+        self._clients: set[Client] = set()
+
+    def run(self) -> None:
+        """Serve until nobody is left to."""
+        while self._control is not None or self._clients:
+            for key, _ in self._selector.select():
+                match key.data:
+                    case None:
+                        self._take_client()
+                    case Client() as client:
+                        self._take_packet(client)
+                    case (Client() as client, Question() as question):
+                        self._answered(client, question)
+
+    def _take_client(self) -> None:
+        """Take what our starter says: a new client, or that there will be no more."""
+        control = self._control
+        if control is None:
+            return
+        try:
+            received = sockets.receive(control, MAX_PACKET)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            received = sockets.Received(b"", (), truncated=False, fds_truncated=False)
+        if not received.data:
+            self._selector.unregister(control)
+            control.close()
+            self._control = None
+            return
+        serve = _SERVE.decode(received.data)
+        (fd,) = received.fds
+        client = Client(socket.socket(fileno=fd), serve.identity)
+        client.socket.setblocking(False)
+        self._clients.add(client)
+        self._selector.register(client.socket, selectors.EVENT_READ, client)
+
+    def _take_packet(self, client: Client) -> None:
+        """Take one packet of a client; at the end of its stream, forget it."""
+        if client not in self._clients:
+            return
+        try:
+            received = sockets.receive(client.socket, MAX_PACKET)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._forget(client)
+            return
+        if not received.data:
+            close_aside(received.fds)
+            self._forget(client)
+            return
+        message = client.connection.receive(
+            Packet(received.data, received.fds), truncated=received.truncated, fds_truncated=received.fds_truncated
+        )
+        for request in message.requests:
+            self._carry_out(client, request)
+        close_aside(message.fds.unclaimed())
+        self._send(client, message.replies)
+
+    def _carry_out(self, client: Client, request: Request) -> None:
+        """Do what a request asks, or begin to."""
+        try:
+            match request.params:
+                case Record() as record:
+                    self._ask(client, request, record)
+                case End(recording=number):
+                    self._send(client, client.connection.result(request, _end(client, number)))
+        except Exception as error:  # told to the client, our bugs as internal_error
+            self._fail(client, request, error)
+
+    def _ask(self, client: Client, request: Request, record: Record) -> None:
+        """Ask the kernel, as the client, whether it may trace the process."""
+        pidfd = request.descriptors.take(record.pidfd)
+        try:
+            if len(client.recordings) + len(client.waiting) >= MAX_RECORDINGS or len(client.waiting) >= MAX_WAITING:
+                raise LimitExceeded(
+                    f"{len(client.recordings)} traces of this kind are on",
+                    limit="recordings",
+                    value=MAX_RECORDINGS,
+                    hint="End traces that are no longer needed.",
+                )
+            traces.check_place()
+            identity = msgspec.structs.replace(client.identity, capabilities=client.identity.capabilities & self._kept)
+            question = Question(identity, pid_of(pidfd))
+        except ValueError as error:
+            close_aside([pidfd])
+            raise InvalidParams("the descriptor is no pidfd", member="pidfd") from error
+        except BaseException:
+            close_aside([pidfd])
+            raise
+        client.waiting[question] = request, record, pidfd
+        self._selector.register(question, selectors.EVENT_READ, (client, question))
+
+    def _answered(self, client: Client, question: Question) -> None:
+        """Start what was asked for, where the kernel lets the client do so."""
+        self._selector.unregister(question)
+        request, record, pidfd = client.waiting.pop(question)
+        try:
+            refusal = question.answer()
+            if refusal is not None:
+                raise refusal
+            if client not in self._clients:
+                raise Cancelled("the client has gone")
+            recording = traces.record(record, client.identity, pidfd)
+        except Exception as error:  # as in _carry_out
+            self._fail(client, request, error)
+            return
+        finally:
+            close_aside([pidfd])
+        client.last += 1
+        client.recordings[client.last] = recording
+        result = Recorded(recording=client.last, ring=0, counters=1, ring_size=record.ring_size)
+        packets = client.connection.result(request, result, recording.shared)
+        client.connection.take_unsent()  # ours, and still in use
+        self._send(client, packets)
+
+    def _fail(self, client: Client, request: Request, error: Exception) -> None:
+        if not isinstance(error, UtracedError):
+            log.error("internal error of the attacher in %s", request.method, exc_info=error)
+            error = InternalError("the attacher failed")
+        self._send(client, client.connection.error(request, error))
+
+    def _send(self, client: Client, packets: Sequence[Packet]) -> None:
+        """Send replies; a client that does not take them is of no use."""
+        if client not in self._clients:
+            return
+        try:
+            for packet in packets:
+                sockets.send(client.socket, packet.data, packet.fds)
+        except OSError:
+            self._forget(client)
+
+    def _forget(self, client: Client) -> None:
+        self._clients.discard(client)
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(client.socket)
+        client.close()
+
+
+def _end(client: Client, number: int) -> Empty:
+    recording = client.recordings.pop(number, None)
+    if recording is None:
+        raise NoSuchObject(f"there is no recording {number}")
+    recording.close()
+    return Empty()
+
+
+def serve(control_fd: int, kept: int) -> None:
+    """Be the attacher of whoever holds the other end of the socket ``control_fd``."""
+    control = socket.socket(fileno=control_fd)
+    control.setblocking(False)
+    Service(control, kept).run()
+    os._exit(0)

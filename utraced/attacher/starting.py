@@ -1,0 +1,63 @@
+"""Starting the attacher: a fork of the process that needs it, with nothing of that but the package."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+import warnings
+
+from utraced.kernel.recorder_requests import NEEDED
+from utraced.linux.capabilities import drop_bounding, permitted, set_capabilities
+from utraced.linux.prctl import no_new_privs, set_dumpable, set_name
+
+NAME = "utraced-attach"
+"""As which ps(1) shows it."""
+
+
+def start() -> socket.socket | None:
+    """Return the control socket of a new attacher; None where we lack what it needs.
+
+    It is no child of ours: it ends by itself, when its sockets do.
+    """
+    if permitted() & NEEDED != NEEDED:
+        return None
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs, warnings.catch_warnings():
+        # Of threads: the child only goes on with what it has, and ends by _exit.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+        if pid == 0:
+            try:
+                if os.fork() == 0:
+                    _be_attacher(theirs.fileno())
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+    return ours
+
+
+def _be_attacher(control: int) -> None:
+    """Give up what the attacher does not need, and serve."""
+    gc.freeze()
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    kept = os.dup2(control, 3) if control != 3 else 3
+    os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+    set_name(NAME)
+    drop_bounding(NEEDED)
+    set_capabilities(NEEDED)
+    no_new_privs()
+    set_dumpable(0)
+    from .service import serve
+
+    try:
+        serve(kept, NEEDED)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
