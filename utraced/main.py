@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import socket
 import sys
 from collections.abc import Sequence
 
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.connected is not None:
         from utraced.worker.serve import serve_embedded
 
-        serve_embedded(options.connected)
+        serve_embedded(options.connected, _attacher)
         return 0
     if options.template is not None:
         from utraced.worker.template import serve_orders
@@ -96,13 +97,20 @@ def _listen(inherited: list[Inherited], path: str | None, config: str, parser: a
         return USAGE
     from utraced.worker.serve import serve_listening
 
-    serve_listening(listeners, Notifier(os.environ), limits)
+    serve_listening(listeners, Notifier(os.environ), limits, _attacher)
     return 0
 
 
 def _failed(why: str) -> int:
     print(f"utraced: {why}", file=sys.stderr)
     return 1
+
+
+def _attacher() -> socket.socket | None:
+    """Start an attacher, and return its control socket; None where we lack the capabilities it needs."""
+    from utraced.attacher.starting import start
+
+    return start()
 
 
 if __name__ == "__main__":

@@ -235,11 +235,23 @@ class Lost(Event, kw_only=True, tag="lost"):
     count: int
 
 
+class Records(Event, kw_only=True, tag="records"):
+    """What the kernel recorded, of a trace with ``deliver: "raw"``.
+
+    ``data``: ``count`` whole records, laid out as ``format`` says (``x-layouts``).
+    """
+
+    data: bytes
+    count: int
+    format: str
+
+
 class Detached(Event, kw_only=True, tag="detached"):
     """The engine or trace has ended.
 
     ``reason``: why.  ``status``: how its process ended, where it has.  ``delivered``, ``lost``: of a trace, how many
-    system calls it told of, and how many were lost.
+    system calls (or ``records``) it told of, and how many were lost; a trace that is told without them goes on, and
+    only process ``pid`` is no longer in it.
     """
 
     reason: Literal["client_request", "session_closed", "target_exited", "exec_denied", "policy", "daemon_stopping"]
@@ -266,6 +278,7 @@ AnyEvent = (
     | Resumed
     | Sync
     | Lost
+    | Records
     | Detached
 )
 """Decode ``params`` of an ``event`` as this: ``kind`` tells which."""

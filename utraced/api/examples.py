@@ -8,6 +8,7 @@ from utraced.model import Empty, Hex, Holder, Peer, Status, ThreadStatus
 from utraced.rpc.openrpc import Example, example
 
 from . import daemon, engine, events, memory, process, registers, rpc, session, thread, trace
+from .call_records import EXAMPLE, FORMAT
 
 _PID = 4711
 _STARTED = 183_250
@@ -288,7 +289,9 @@ EXAMPLES: tuple[Example, ...] = (
     example(
         "Failing calls on files, of a process and its descendants",
         trace.Start(pid=_PID, follow=True, syscalls=("%file",), failed_only=True),
-        trace.Started(trace=5, backend="ptrace", reason="the only backend of this version"),
+        trace.Started(
+            trace=5, backend="ptrace", reason="the backend kernel is not available: this daemon has no attacher"
+        ),
     ),
     example("The end of a trace", trace.Stop(trace=5), trace.Totals(delivered=1093, lost=0)),
 )
@@ -329,5 +332,6 @@ EVENTS: tuple[events.Event, ...] = (
     events.Resumed(**_of(15, engine=1)),
     events.Sync(seq=16, time_ns=_NOW + 294_000, token="after the first step"),
     events.Lost(seq=17, trace=5, count=240),
+    events.Records(seq=17, time_ns=_NOW + 295_000, pid=_PID, trace=6, data=EXAMPLE, count=1, format=FORMAT),
     events.Detached(**_of(18, trace=5), reason="target_exited", status=Status(code=0), delivered=1093, lost=240),
 )

@@ -33,6 +33,14 @@ class Start(TargetMethod[Started], frozen=True):
     ``block`` the target.  ``entries``: a call that lasts, or that another thread's event overtakes, is first told as
     ``syscall_entry``.  ``stacks``: with the stack of each call.  ``backend``: what records: ``auto`` chooses.
     ``deliver``: as ``events``, or as the kernel wrote them, ``raw``.
+
+    The backend kernel stops nothing, and needs a daemon with the capabilities BPF and PERFMON.  It tells less than
+    ptrace:
+    signals that were ignored or ended the process as they were sent, no ``job_control``; the result of a call in which
+    a thread was killed; what only pointers in memory lead to (``msghdr``, ``pselect6``'s mask, ``clone3``'s thread id)
+    and pages that were not in memory and that the call did not touch as pointers; programs' arguments up to 48, their
+    environment up to 512 variables, buffers of an iovec up to 16, the latter only of 64-bit programs.  ``block`` then
+    holds nothing: what the client does not read waits in the daemon, 256 MiB at most, and is lost beyond.
     """
 
     method = "trace.start"

@@ -19,6 +19,8 @@ from .aside import aside
 from .context import Context, handles
 from .deadlocks import check_deadlock
 from .limits import MAX_BATCH, MAX_FDS, MAX_PACKET, MAX_READ, MAX_VALUES, MAX_WAITING
+from .recorder import Recorder
+from .recording import BACKEND
 from .target import Target, resolve_any
 
 
@@ -51,7 +53,7 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
             max_tracees=limits.tracees,
             stall_seconds=limits.stall_seconds,
         ),
-        features=_features(),
+        features=_features() | {f"backend.{BACKEND}": _kernel(session.recorder)},
     )
 
 
@@ -103,6 +105,12 @@ def _features() -> dict[str, api.Feature]:
         for finding in allowed.tracing()
         if finding.feature is not None
     }
+
+
+def _kernel(recorder: Recorder) -> api.Feature:
+    """Tell whether the kernel can record traces."""
+    reason = recorder.unavailable()
+    return api.Feature(available=reason is None, reason=reason)
 
 
 def _checked(target: Target | None, besides: Obstacle | None) -> api.Checked:

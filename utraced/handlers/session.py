@@ -27,9 +27,13 @@ from utraced.tracing.trace import Trace
 from .context import Context, handles
 from .limits import HELD_QUEUES, MAX_BATCH, MAX_PACKET, MAX_REPLIES
 from .page import fitting
+from .recorder import NO_RECORDER
 
 if TYPE_CHECKING:
     from utraced.kernel.tracer import Tracer
+    from utraced.tracing.recorded import Recorded
+
+    from .recorder import Recorder
 
 PACKET_SIZE = 28_000
 """Bytes of events in a packet: seven such packets fit a socket's default buffer, of 128 KiB only two."""
@@ -84,6 +88,8 @@ class Session:
         self.fellows: dict[int, Session] = {session: self}
         self.engines: dict[int, Engine] = {}
         self.traces: dict[int, Trace] = {}
+        self.recorder: Recorder = NO_RECORDER
+        self.recordings: dict[int, Recorded] = {}
         self.ended: dict[int, Status | None] = {}
         self.packets: deque[Packet] = deque()
         self.creating = 0
@@ -146,9 +152,19 @@ class Session:
         number = engine.id if engine.trace is None else engine.trace.id
         self.engines.pop(number, None)
         self.traces.pop(number, None)
+        self._note_end(number, engine.process.status)
+
+    def _note_end(self, number: int, status: Status | None) -> None:
         while len(self.ended) >= REMEMBERED:
             del self.ended[next(iter(self.ended))]
-        self.ended[number] = engine.process.status
+        self.ended[number] = status
+
+    def retire_recording(self, recorded: Recorded) -> None:
+        """Note that a trace that the kernel recorded has ended."""
+        number = recorded.trace.id
+        self.recordings.pop(number, None)
+        self.traces.pop(number, None)
+        self._note_end(number, recorded.status)
 
     def engines_of(self, trace: Trace) -> list[Engine]:
         """Return a trace's engines."""
@@ -161,6 +177,10 @@ class Session:
         for engine in self.tracer.core.engines():
             if engine.owner is self:
                 control.detach(self.tracer.core, engine, reason, time_ns)
+        for recorded in list(self.recordings.values()):
+            self.recorder.drop(recorded)
+            recorded.end(reason, time_ns)
+        self.recordings.clear()
         self.tracer.relieve(self)
         self.tracer.perform()
 
@@ -176,7 +196,9 @@ class Session:
         self._batch.append(_Notification(event))
         self._batch_size += EVENT_SIZE
         self.stirred.add(self)
-        if type(event) is not events.Syscall and type(event) is not events.SyscallEntry:
+        if type(event) is events.Records:
+            self._batch_size += len(event.data) * 4 // 3
+        elif type(event) is not events.Syscall and type(event) is not events.SyscallEntry:
             self.urgent = True
             if type(event) is events.Clone and event.untraced is not None:
                 self.trail.exceeded("tracees", self.limits.tracees, pid=event.child_pid)
@@ -191,12 +213,12 @@ class Session:
         if kind in OBSERVATIONS:
             if not trace.block and self.congested():
                 # An entry is not counted: its call will be.
-                trace.dropped += kind is not events.SyscallEntry
+                trace.dropped += _amount(event) if kind is not events.SyscallEntry else 0
                 return False
-            trace.delivered += kind is events.Syscall
+            trace.delivered += _amount(event) if kind in {events.Syscall, events.Records} else 0
         if trace.dropped:
             self._tell_lost(trace)
-        if kind is events.Detached:
+        if kind is events.Detached and not trace.processes:
             event.delivered, event.lost = trace.delivered, trace.lost  # type: ignore[attr-defined]
         return True
 
@@ -299,6 +321,11 @@ class Session:
         self._queued -= len(packet.data)
         if self._behind and self._queued + self._batch_size < self.limits.queue_bytes // 2:
             self._catch_up()
+
+
+def _amount(event: Event) -> int:
+    """Return how many observations an event is."""
+    return event.count if isinstance(event, events.Records) else 1
 
 
 def _contents_size(event: events.Syscall | events.SyscallEntry) -> int:

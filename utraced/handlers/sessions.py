@@ -12,6 +12,7 @@ from utraced.errors import LimitExceeded, UtracedError
 from utraced.kernel.proc import comm_of
 from utraced.model import Peer, SessionAccess
 
+from .recorder import NO_RECORDER, Recorder
 from .session import Session
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Sessions:
         self.stirred: set[Session] = set()
         self.limits = limits
         self.audit = audit
+        self.recorder: Recorder = NO_RECORDER
         self._tracer = tracer
         self._last = 0
         self._of_user: Counter[int] = Counter()
@@ -57,6 +59,7 @@ class Sessions:
         session.access = access
         session.socket = socket
         session.kin = self._kin
+        session.recorder = self.recorder
         return session
 
     def trail(self, peer: Peer, *, session: int | None = None, access: SessionAccess = "full") -> Trail:

@@ -10,13 +10,15 @@ from utraced.errors import Unsupported
 from utraced.syscalls.calls import signatures
 from utraced.tracing import control
 from utraced.tracing.engine import Engine
+from utraced.tracing.recorded import Recorded
+from utraced.tracing.selection import Selection
 from utraced.tracing.trace import Trace
 from utraced.tracing.waiting import Waiter
 
-from . import calls
+from . import calls, recording
 from .attaching import attached, check_limits, process_of
 from .context import Context, handles
-from .target import resolve
+from .target import Target, resolve
 
 
 @handles(api.Start)
@@ -27,8 +29,20 @@ def start(params: api.Start, context: Context) -> Awaitable[api.Started]:
     selection = calls.selection(params.syscalls)
     signatures("x86_64")  # loaded before anything waits for it
     target = resolve(params, context)
+    trace = _trace(params, selection, context)
+    if params.backend == recording.BACKEND:
+        return _recorded(params, target, trace, context)
     process = process_of(target, context)
     context.session.trail.traces(target.pid, target.start_time, method=params.method)
+    trace.id = context.session.new_id()
+    context.session.traces[trace.id] = trace
+    engine = Engine(context.session, process, events={}, follow=params.follow, trace=trace)
+    waiter = control.attach(context.tracer.core, engine)
+    return _started(engine, waiter, context, trace)
+
+
+def _trace(params: api.Start, selection: Selection, context: Context) -> Trace:
+    """Return the trace that is asked for, still without its id."""
     trace = Trace(
         context.session,
         selection,
@@ -39,32 +53,50 @@ def start(params: api.Start, context: Context) -> Awaitable[api.Started]:
         entries=params.entries,
         from_exec=params.from_exec,
     )
-    trace.id = context.session.new_id()
     trace.processes = 1
-    context.session.traces[trace.id] = trace
-    engine = Engine(context.session, process, events={}, follow=params.follow, trace=trace)
-    waiter = control.attach(context.tracer.core, engine)
-    return _started(engine, waiter, context, trace)
+    return trace
 
 
 async def _started(engine: Engine, waiter: Waiter, context: Context, trace: Trace) -> api.Started:
     await attached(context, engine, waiter)
-    return api.Started(trace=trace.id, backend="ptrace", reason="the only backend of this version")
+    return api.Started(trace=trace.id, backend="ptrace", reason=_why_ptrace(context))
+
+
+def _why_ptrace(context: Context) -> str:
+    """Return why nothing faster records a trace."""
+    missing = context.session.recorder.unavailable()
+    if missing is not None:
+        return f"the backend kernel is not available: {missing}"
+    return "it tells all that strace does and can hold the target; the backend kernel is faster: ask for it"
+
+
+async def _recorded(params: api.Start, target: Target, trace: Trace, context: Context) -> api.Started:
+    await recording.start(params, target, trace, context)
+    context.session.trail.traces(target.pid, target.start_time, method=params.method)
+    return api.Started(trace=trace.id, backend=recording.BACKEND)
 
 
 @handles(api.Stop)
-def stop(params: api.Stop, context: Context) -> api.Totals:
+def stop(params: api.Stop, context: Context) -> api.Totals | Awaitable[api.Totals]:
     """End a trace."""
     trace = context.session.trace(params.trace)
+    recorded = context.session.recordings.get(params.trace)
+    if recorded is not None:
+        return _finished(recorded, context)
     for engine in context.session.engines_of(trace):
         control.detach(context.tracer.core, engine, "client_request", monotonic_ns())
     context.tracer.perform()
     return api.Totals(delivered=trace.delivered, lost=trace.lost)
 
 
+async def _finished(recorded: Recorded, context: Context) -> api.Totals:
+    await context.session.recorder.finish(recorded, "client_request")
+    return api.Totals(delivered=recorded.trace.delivered, lost=recorded.trace.lost)
+
+
 def _check(params: api.Start) -> None:
     """Refuse what is not built."""
-    if params.backend not in {"auto", "ptrace"}:
+    if params.backend not in {"auto", "ptrace", recording.BACKEND}:
         raise Unsupported(
             f"there is no backend {params.backend!r} in this version",
             feature=f"backend.{params.backend}",
@@ -72,5 +104,9 @@ def _check(params: api.Start) -> None:
         )
     if params.stacks:
         raise Unsupported("stacks are not recorded in this version", feature="trace.stacks", hint="Leave stacks out.")
-    if params.deliver != "events":
-        raise Unsupported("raw records are not told in this version", feature="trace.raw", hint="Use deliver events.")
+    if params.deliver != "events" and params.backend != recording.BACKEND:
+        raise Unsupported("only the kernel writes records", feature="trace.raw", hint="Use backend kernel.")
+    if params.failed_only and params.deliver != "events":
+        raise Unsupported(
+            "records are of all calls", feature="trace.raw", hint="Use deliver events, or filter yourself."
+        )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .engine import Engine, Owner
     from .process import Tracee
 
-OBSERVATIONS = frozenset({events.Syscall, events.SyscallEntry, events.Signal, events.JobControl})
+OBSERVATIONS = frozenset({events.Syscall, events.SyscallEntry, events.Signal, events.JobControl, events.Records})
 """The events of a trace that are lost, and counted, where the client reads too slowly."""
 
 

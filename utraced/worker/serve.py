@@ -26,6 +26,7 @@ from utraced.kernel.tracer import Tracer
 from utraced.linux.audit_sinks import sink_of
 from utraced.linux.credentials import peer, peer_pidfd
 from utraced.linux.ending import ending_signals
+from utraced.linux.identity import own_identity
 from utraced.linux.limits import raise_open_files
 from utraced.linux.listening import Listening
 from utraced.linux.systemd import Notifier
@@ -35,6 +36,7 @@ from .handed import Handed
 from .listen import Acceptor
 from .loop import Loop
 from .pump import Pump
+from .recording import Recorder, StartAttacher
 from .transport import Transport
 from .turns import Turns
 from .waits import EventWaits
@@ -58,12 +60,13 @@ class Worker:
     nanoseconds.  ``kin`` are the daemon's other processes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a worker
         self,
         loop: Loop,
         limits: Limits,
         audit: Audit,
         *,
+        recorder: Recorder | None = None,
         clock: Callable[[], int] = monotonic_ns,
         kin: frozenset[int] = frozenset(),
     ) -> None:
@@ -71,6 +74,10 @@ class Worker:
         self._waits = EventWaits()
         self.tracer = Tracer(self._completed, most=limits.tracees)
         self.sessions = Sessions(self.tracer, limits, audit, kin=kin)
+        self.recorder = recorder
+        if recorder is not None:
+            self.sessions.recorder = recorder
+            recorder.told = lambda: self._flush(idle=True)
         self._pump = Pump(self.tracer, self._sigchld, self._flush, loop.ready)
         self._turns = Turns(loop.waiting, clock=clock)
         self._registry = registry()
@@ -123,11 +130,15 @@ class Worker:
             tasks.start_soon(self._pump.run)
             tasks.start_soon(self._tick)
             tasks.start_soon(self._watch_reaped)
+            if self.recorder is not None:
+                tasks.start_soon(self.recorder.run)
             if self.sessions.limits.stall_seconds is not None:
                 tasks.start_soon(self._watch_stalls)
             yield
             await self._let_go()
             tasks.cancel_scope.cancel()
+        if self.recorder is not None:
+            self.recorder.close()
         self.tracer.close()
         self.sessions.audit.close()
 
@@ -273,22 +284,32 @@ class Worker:
             self._transports[session].flush()
 
 
-def serve_embedded(fd: int) -> None:
-    """Be the private worker of the client at the other end of ``fd``, a connected SOCK_SEQPACKET socket."""
+def serve_embedded(fd: int, attacher: StartAttacher) -> None:
+    """Be the private worker of the client at the other end of ``fd``, a connected SOCK_SEQPACKET socket.
+
+    ``attacher`` starts one.
+    """
     # The terminal's Ctrl-C and hang-up are the client's to handle: dying of them would lose the tracees' signals.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sock = socket.socket(fileno=fd)
     # Its one client may take its time: there is nobody else whom that could harm.  And stderr is that client's.
-    _run(lambda worker: worker.embedded(sock), Limits(stall_seconds=None), Audit())
+    recorder = Recorder(attacher, own_identity())
+    _run(lambda worker: worker.embedded(sock), Limits(stall_seconds=None), Audit(), recorder)
 
 
-def serve_listening(listeners: Sequence[Listening], notifier: Notifier, limits: Limits) -> None:
-    """Serve whoever connects to ``listeners``, and close them at the end; ``notifier`` hears how it goes."""
+def serve_listening(
+    listeners: Sequence[Listening], notifier: Notifier, limits: Limits, attacher: StartAttacher
+) -> None:
+    """Serve whoever connects to ``listeners``, and close them at the end; ``notifier`` hears how it goes.
+
+    ``attacher`` starts one.
+    """
     logging.basicConfig(format="utraced: %(message)s", level=logging.INFO)
     audit = Audit(sink_of(os.environ), user=user_name(os.geteuid()))
     try:
-        _run(lambda worker: worker.listening(listeners, notifier), limits, audit)
+        recorder = Recorder(attacher, own_identity())
+        _run(lambda worker: worker.listening(listeners, notifier), limits, audit, recorder)
     finally:
         for listener in listeners:
             listener.close()
@@ -305,13 +326,14 @@ def _run(
     main: Callable[[Worker], Coroutine[Any, Any, None]],
     limits: Limits,
     audit: Audit,
+    recorder: Recorder | None = None,
     *,
     kin: frozenset[int] = frozenset(),
 ) -> None:
     loop = Loop()
 
     async def work() -> None:
-        await main(Worker(loop, limits, audit, kin=kin))
+        await main(Worker(loop, limits, audit, recorder=recorder, kin=kin))
 
     raise_open_files()
     # What is loaded now stays; events make no cycles, so the collector need not look at them every 700 objects.

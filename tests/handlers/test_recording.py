@@ -1,0 +1,26 @@
+"""What the attacher is asked for."""
+
+from __future__ import annotations
+
+from utraced.api import trace as api
+from utraced.handlers.calls import selection
+from utraced.handlers.recording import request_of
+from utraced.kernel.recorder_requests import MAX_NUMBERS, Record
+
+
+def asked(**options: object) -> Record:
+    params = api.Start(pid=1, **options)  # type: ignore[arg-type]
+    return request_of(params, selection(params.syscalls))
+
+
+def test_all_calls_are_those_without_a_number_too() -> None:
+    record = asked()
+    assert record.others
+    assert len(record.x86_64) > 300 < len(record.i386)
+    assert max(*record.x86_64, *record.i386) < MAX_NUMBERS - 1
+
+
+def test_named_calls_have_their_numbers_in_each_abi() -> None:
+    record = asked(syscalls=("openat",), strings=7, follow=True)
+    assert (record.x86_64, record.i386, record.others) == ((257,), (295,), False)
+    assert (record.strings, record.follow) == (7, True)

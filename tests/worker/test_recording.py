@@ -1,0 +1,197 @@
+"""A worker with its attacher: what it tells of recorded traces, and what is left of them when one of both is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.children import child, libc, needs_root
+from tests.kernel.recording import needs_bpf
+from tests.kernel.test_bpf_recording import programs
+from tests.live.machine import children, state, status, until, wait_end
+from utracectl.client import Client, client_of
+from utracectl.connect import start_worker
+from utraced.api import call_records as records
+from utraced.api import events, trace
+from utraced.api.events import AnyEvent
+from utraced.attacher.starting import NAME
+from utraced.errors import Gone, NoSuchProcess, Unsupported
+
+PR_SET_CHILD_SUBREAPER = 36
+pytestmark = needs_root
+
+
+@pytest.fixture(autouse=True)
+def _adopting() -> Iterator[None]:
+    """Have attachers, which are nobody's children, become ours."""
+    needs_bpf()
+    libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    yield
+    for pid in children(os.getpid()):
+        if status(pid).get("Name") == NAME:
+            wait_end(pid)
+            os.waitpid(pid, 0)
+    libc().prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+@pytest.fixture
+def worker() -> Iterator[tuple[Client, int]]:
+    link = start_worker()
+    assert link.worker is not None
+    with client_of(link) as client:
+        yield client, link.worker
+    wait_end(link.worker)
+    os.waitpid(link.worker, 0)
+
+
+def attacher() -> int:
+    return next(pid for pid in children(os.getpid()) if status(pid).get("Name") == NAME)
+
+
+def until_told(client: Client, kind: type[AnyEvent]) -> list[AnyEvent]:
+    told: list[AnyEvent] = []
+    for event in client.events():
+        told.append(event)
+        if isinstance(event, kind):
+            return told
+    raise AssertionError
+
+
+def caller(go: int, calls: int) -> None:
+    """Wait for ``go`` to close, then call getppid so often, and end."""
+    os.read(go, 1)
+    for _ in range(calls):
+        os.getppid()
+    os._exit(7)
+
+
+def start(client: Client, pid: int, **options: object) -> trace.Started:
+    return client.call(trace.Start(pid=pid, backend="kernel", **options))  # type: ignore[arg-type]
+
+
+def run(client: Client, calls: int, **options: object) -> list[AnyEvent]:
+    """Return what is told of a process that makes so many calls."""
+    go, gate = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(gate)
+        caller(go, calls)
+    os.close(go)
+    assert start(client, pid, **options).backend == "kernel"
+    os.close(gate)
+    os.waitpid(pid, 0)
+    return until_told(client, events.Detached)
+
+
+def test_calls_are_told_until_the_process_ends(worker: tuple[Client, int]) -> None:
+    told = run(worker[0], 3, syscalls=("getppid",))
+    *calls, death, detached = told
+    assert [call.name for call in calls if isinstance(call, events.Syscall)] == ["getppid"] * 3
+    assert isinstance(death, events.Death)
+    assert isinstance(detached, events.Detached)
+    assert (detached.reason, detached.delivered, detached.lost) == ("target_exited", 3, 0)
+    assert detached.status is not None
+    assert detached.status.code == 7
+
+
+def test_a_thread_is_seen_in_the_call_that_it_was_in(worker: tuple[Client, int]) -> None:
+    client, _ = worker
+    with child() as pid:
+        until(lambda: state(pid) == "S", "a process that sleeps")
+        started = start(client, pid, entries=True)
+        told = until_told(client, events.SyscallEntry)
+        assert [event.name for event in told if isinstance(event, events.SyscallEntry)] == ["pause"]
+        assert client.call(trace.Stop(trace=started.trace)) == trace.Totals(delivered=1, lost=0)
+        (call, detached) = client.poll(0)
+        assert isinstance(call, events.Syscall)
+        assert call.unfinished
+        assert isinstance(detached, events.Detached)
+        with pytest.raises(Gone):
+            client.call(trace.Stop(trace=started.trace))
+
+
+def test_all_of_a_hundred_thousand_calls_are_told(worker: tuple[Client, int]) -> None:
+    told = run(worker[0], 100_000, syscalls=("getppid",), overflow="block")
+    assert sum(isinstance(event, events.Syscall) for event in told) == 100_000
+    assert isinstance(told[-1], events.Detached)
+    assert (told[-1].delivered, told[-1].lost) == (100_000, 0)
+
+
+def test_what_a_client_does_not_read_is_counted(worker: tuple[Client, int]) -> None:
+    told = run(worker[0], 30_000, syscalls=("getppid",))
+    detached = told[-1]
+    assert isinstance(detached, events.Detached)
+    calls = sum(isinstance(event, events.Syscall) for event in told)
+    lost = sum(event.count for event in told if isinstance(event, events.Lost))
+    assert (detached.delivered, detached.lost) == (calls, lost)
+    assert calls + lost == 30_000
+
+
+def test_a_process_that_is_gone_is_not_traced(worker: tuple[Client, int]) -> None:
+    with child() as pid:
+        pass
+    with pytest.raises(NoSuchProcess):
+        start(worker[0], pid)
+
+
+def test_nothing_is_left_where_the_attacher_is_killed(worker: tuple[Client, int]) -> None:
+    client, _ = worker
+    before = programs()
+    with child() as pid:
+        start(client, pid)
+        killed = attacher()
+        os.kill(killed, signal.SIGKILL)
+        os.waitpid(killed, 0)
+        told = until_told(client, events.Detached)
+        assert isinstance(told[-1], events.Detached)
+        assert told[-1].reason == "daemon_stopping"
+        until(lambda: not programs() - before, "nothing of ours in the kernel")
+        assert state(pid) == "S"
+        # The next trace has an attacher of its own.
+        assert start(client, pid).backend == "kernel"
+
+
+def test_nothing_is_left_where_the_worker_is_killed(worker: tuple[Client, int]) -> None:
+    client, worker_pid = worker
+    before = programs()
+    with child() as pid:
+        start(client, pid)
+        assert programs() - before
+        os.kill(worker_pid, signal.SIGKILL)
+        until(lambda: not programs() - before, "nothing of ours in the kernel")
+        assert state(pid) == "S"
+
+
+def test_nothing_is_left_where_the_client_goes() -> None:
+    before = programs()
+    with child() as pid:  # before there is a connection, of which it would have a copy
+        link = start_worker()
+        assert link.worker is not None
+        with client_of(link) as client:
+            start(client, pid)
+            assert programs() - before
+        until(lambda: not programs() - before, "nothing of ours in the kernel")
+        assert state(pid) == "S"
+        wait_end(link.worker)
+        os.waitpid(link.worker, 0)
+
+
+def test_records_are_passed_on(worker: tuple[Client, int]) -> None:
+    told = run(worker[0], 5000, syscalls=("getppid",), deliver="raw", overflow="block")
+    passed = [event for event in told if isinstance(event, events.Records)]
+    heads = [head for event in passed for head in records.heads(event.data)]
+    assert [head.nr for head in heads if head.what == records.ENTRY] == [110] * 5000
+    assert sum(event.count for event in passed) == len(heads)
+    assert isinstance(told[-1], events.Detached)
+    assert (told[-1].delivered, told[-1].lost) == (len(heads), 0)
+
+
+def test_what_is_not_built_is_unsupported(worker: tuple[Client, int]) -> None:
+    for options in ({"stacks": True}, {"deliver": "raw", "failed_only": True}):
+        with pytest.raises(Unsupported):
+            start(worker[0], os.getpid(), **options)
+    with pytest.raises(Unsupported):
+        worker[0].call(trace.Start(pid=os.getpid(), deliver="raw"))

@@ -1,0 +1,62 @@
+"""The part of a worker that reads what the kernel records, as handlers and sessions see it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from utraced.errors import Unsupported
+
+if TYPE_CHECKING:
+    from utraced.kernel.recorder_requests import Record
+    from utraced.tracing.recorded import Reason, Recorded
+
+
+class Recorder(Protocol):
+    """Records, by way of the attacher; there is one in each worker."""
+
+    def unavailable(self) -> str | None:
+        """Return why nothing can be recorded here, None where it can."""
+        ...
+
+    async def begin(self, request: Record, pidfd: int, recorded: Recorded) -> None:
+        """Start to record, for ``recorded``; raises what the attacher answers."""
+        ...
+
+    async def finish(self, recorded: Recorded, reason: Reason) -> None:
+        """Stop, and tell what was recorded until then."""
+        ...
+
+    def drop(self, recorded: Recorded) -> None:
+        """Stop, and tell nothing more: the session has ended."""
+        ...
+
+
+class NoRecorder:
+    """Where no attacher can be had."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    def unavailable(self) -> str | None:
+        """See ``Recorder.unavailable``."""
+        return self._reason
+
+    async def begin(self, request: Record, pidfd: int, recorded: Recorded) -> None:
+        """See ``Recorder.begin``."""
+        raise unsupported(self._reason)
+
+    async def finish(self, recorded: Recorded, reason: Reason) -> None:
+        """See ``Recorder.finish``."""
+
+    def drop(self, recorded: Recorded) -> None:
+        """See ``Recorder.drop``."""
+
+
+def unsupported(reason: str) -> Unsupported:
+    """Return the error for a trace that asks for a kernel that cannot do it."""
+    return Unsupported(
+        f"the backend kernel is not available: {reason}", feature="backend.kernel", hint="Use backend ptrace, or auto."
+    )
+
+
+NO_RECORDER = NoRecorder("this daemon has no attacher")

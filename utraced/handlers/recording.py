@@ -1,0 +1,74 @@
+"""Traces that the kernel records: what a handler asks of the part of the worker that reads records."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from utraced.api import trace as api
+from utraced.api.events import Event
+from utraced.kernel.calls_in_progress import calls_in_progress
+from utraced.kernel.memory import TargetMemory
+from utraced.kernel.recorder_requests import MAX_NUMBERS, Record
+from utraced.linux.pidfd import open_pidfd
+from utraced.syscalls.abi import ABIS
+from utraced.tracing.forwarded import Forwarded
+from utraced.tracing.recorded import Recorded
+from utraced.tracing.selection import Selection
+from utraced.tracing.trace import Trace
+
+from .deadlocks import check_deadlock
+
+if TYPE_CHECKING:
+    from .context import Context
+    from .target import Target
+
+BACKEND = "kernel"
+
+
+def request_of(params: api.Start, selection: Selection) -> Record:
+    """Return what the attacher is asked for."""
+    wide, others = _numbers(selection, "x86_64")
+    narrow, _ = _numbers(selection, "i386")
+    return Record(pidfd=0, x86_64=wide, i386=narrow, others=others, strings=params.strings, follow=params.follow)
+
+
+def _numbers(selection: Selection, name: str) -> tuple[tuple[int, ...], bool]:
+    """Return the numbers of an ABI that are wanted, and whether those without a name are."""
+    abi = ABIS[name]
+    wanted = tuple(nr for nr in abi.names if nr < MAX_NUMBERS - 1 and selection.wants(abi, nr))
+    return wanted, selection.wants(abi, MAX_NUMBERS - 1)
+
+
+async def start(params: api.Start, target: Target, trace: Trace, context: Context) -> None:
+    """Have the kernel record a trace; raises UtracedError, and then nothing of it is left."""
+    session = context.session
+    check_deadlock(target.pid, session)
+
+    def tell(event: Event) -> None:
+        session.tell(event)
+        if recorded.ended:
+            session.retire_recording(recorded)
+
+    trace.id = session.new_id()
+    made = Recorded if params.deliver == "events" else Forwarded
+    recorded = made(trace, target.pid, tell)
+    pidfd = open_pidfd(target.pid)
+    try:
+        await session.recorder.begin(request_of(params, trace.selection), pidfd, recorded)
+    finally:
+        os.close(pidfd)
+    session.traces[trace.id] = trace
+    session.recordings[trace.id] = recorded
+    if not params.from_exec and params.deliver == "events":
+        _presume(recorded, target.pid)
+
+
+def _presume(recorded: Recorded, pid: int) -> None:
+    """Take the calls that threads were in when their recording began."""
+    memory = TargetMemory(pid)
+    try:
+        for stop in calls_in_progress(pid):
+            recorded.presume(stop, memory)
+    finally:
+        memory.close()
