@@ -24,3 +24,8 @@ def test_named_calls_have_their_numbers_in_each_abi() -> None:
     record = asked(syscalls=("openat",), strings=7, follow=True)
     assert (record.x86_64, record.i386, record.others) == ((257,), (295,), False)
     assert (record.strings, record.follow) == (7, True)
+
+
+def test_the_execve_that_is_waited_for_is_asked_for_too() -> None:
+    record = asked(syscalls=("openat",), from_exec=True)
+    assert (sorted(record.x86_64), sorted(record.i386)) == ([59, 257, 322], [11, 295, 358])

@@ -50,15 +50,17 @@ COMMANDS = {
 }
 
 
-def compare(command: Sequence[str | Path], folder: Path, ignored: Sequence[str] = ()) -> None:
-    """Trace a command by strace and by utracectl, and compare."""
+def compare(
+    command: Sequence[str | Path], folder: Path, ignored: Sequence[str] = (), *, options: Sequence[str] = ()
+) -> None:
+    """Trace a command by strace and by utracectl, this one with ``options`` too, and compare."""
     if shutil.which("strace") is None or shutil.which("setarch") is None:
         pytest.skip("strace or setarch is missing: install them to compare with strace")
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "LC_ALL": "C", "PYTHONHASHSEED": "0"}
     environment |= {"PYTHONDONTWRITEBYTECODE": "1"}
     texts: list[str] = []
     ends: list[int] = []
-    for tracer in (["strace"], [*UTRACECTL, "trace"]):
+    for tracer in (["strace"], [*UTRACECTL, "trace", *options]):
         home = folder / "home"
         home.mkdir()
         output = folder / "trace.txt"

@@ -15,7 +15,7 @@ from utraced.syscalls.abi import ABIS
 from utraced.tracing.forwarded import Forwarded
 from utraced.tracing.recorded import Recorded
 from utraced.tracing.selection import Selection
-from utraced.tracing.trace import Trace
+from utraced.tracing.trace import EXECS, Trace
 
 from .deadlocks import check_deadlock
 
@@ -28,15 +28,21 @@ BACKEND = "kernel"
 
 def request_of(params: api.Start, selection: Selection) -> Record:
     """Return what the attacher is asked for."""
-    wide, others = _numbers(selection, "x86_64")
-    narrow, _ = _numbers(selection, "i386")
+    # The execve that is waited for must be seen, whatever is wanted later.
+    besides = EXECS if params.from_exec else frozenset[str]()
+    wide, others = _numbers(selection, "x86_64", besides)
+    narrow, _ = _numbers(selection, "i386", besides)
     return Record(pidfd=0, x86_64=wide, i386=narrow, others=others, strings=params.strings, follow=params.follow)
 
 
-def _numbers(selection: Selection, name: str) -> tuple[tuple[int, ...], bool]:
-    """Return the numbers of an ABI that are wanted, and whether those without a name are."""
+def _numbers(selection: Selection, name: str, besides: frozenset[str]) -> tuple[tuple[int, ...], bool]:
+    """Return the numbers of an ABI that are wanted or named ``besides``, and whether those without a name are."""
     abi = ABIS[name]
-    wanted = tuple(nr for nr in abi.names if nr < MAX_NUMBERS - 1 and selection.wants(abi, nr))
+    wanted = tuple(
+        nr
+        for nr, call in abi.names.items()
+        if nr < MAX_NUMBERS - 1 and (call in besides or selection.wants(abi, nr))
+    )
     return wanted, selection.wants(abi, MAX_NUMBERS - 1)
 
 

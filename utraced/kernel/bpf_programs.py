@@ -226,6 +226,8 @@ class Programs(Writer):
             program.st("u64", FP, BLOCK + 32 + place, 0)
         program.stx("u32", FP, BLOCK + 32, R8)
         program.st("u32", FP, BLOCK + 40, _SI_KERNEL)
+        # Its lower half: to the verifier the pointer itself is never zero.
+        program.narrow(R3)
         program.jump("ne", R3, "known", value=0)
         program.st("u32", FP, BLOCK + 40, 0)
         program.call(PID_TGID)
