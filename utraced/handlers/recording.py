@@ -39,9 +39,7 @@ def _numbers(selection: Selection, name: str, besides: frozenset[str]) -> tuple[
     """Return the numbers of an ABI that are wanted or named ``besides``, and whether those without a name are."""
     abi = ABIS[name]
     wanted = tuple(
-        nr
-        for nr, call in abi.names.items()
-        if nr < MAX_NUMBERS - 1 and (call in besides or selection.wants(abi, nr))
+        nr for nr, call in abi.names.items() if nr < MAX_NUMBERS - 1 and (call in besides or selection.wants(abi, nr))
     )
     return wanted, selection.wants(abi, MAX_NUMBERS - 1)
 
