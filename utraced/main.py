@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-import logging
 import os
 import socket
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from utraced.arch import unsupported_machine
 from utraced.configuration import PLACE, BadConfiguration
@@ -16,13 +15,20 @@ from utraced.linux.listening import CannotListen, Inherited, Listener
 from utraced.linux.systemd import Notifier, passed
 from utraced.version import VERSION
 
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
 USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run utraced; return its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    if list(words) == ["--system"] and unsupported_machine() is None:
+        # So the service manager starts the broker, which does without what reads other words: 10 % of its memory.
+        return _serve_system(None, PLACE)
     parser = _parser()
-    options = parser.parse_args(argv)
+    options = parser.parse_args(words)
     if options.version:
         print(f"utraced {VERSION}")
         return 0
@@ -38,25 +44,39 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         serve_orders(options.template)
         return 0
+    if options.system:
+        return _serve_system(options.socket, options.config)
     try:
-        inherited = [Inherited(fd, name) for fd, name in passed(os.environ)]
-        if options.user is not None or options.system:
-            from utraced.broker.serve import serve_as, serve_system
+        if options.user is not None:
+            from utraced.broker.serve import serve_as
 
-            notifier = Notifier(os.environ)
-            logging.basicConfig(format="utraced: %(message)s", level=logging.INFO)
-            if options.system:
-                serve_system(inherited, options.socket, notifier, read_configuration(options.config))
-            else:
-                serve_as(options.user, inherited, notifier)
+            serve_as(options.user, _inherited(), Notifier(os.environ))
             return 0
-        return _listen(inherited, options.socket, options.config, parser)
+        return _listen(_inherited(), options.socket, options.config, parser)
     except (BadConfiguration, CannotListen, ValueError) as error:
         return _failed(str(error))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _serve_system(path: str | None, config: str) -> int:
+    """Be the system's broker."""
+    from utraced.broker.serve import serve_system
+
+    try:
+        serve_system(_inherited(), path, Notifier(os.environ), read_configuration(config))
+    except (BadConfiguration, CannotListen, ValueError) as error:
+        return _failed(str(error))
+    return 0
+
+
+def _inherited() -> list[Inherited]:
+    """Return the sockets that were passed on to us; raises CannotListen, ValueError."""
+    return [Inherited(fd, name) for fd, name in passed(os.environ)]
+
+
+def _parser() -> ArgumentParser:
+    from argparse import SUPPRESS, ArgumentParser
+
+    parser = ArgumentParser(
         prog="utraced",
         description="The tracing daemon: traces processes for the programs that connect to its socket. "
         "Without a daemon utracectl starts a private one by itself.",
@@ -83,11 +103,11 @@ def _parser() -> argparse.ArgumentParser:
         help="as root: have those who connect at the sockets passed on trace as USER, by the daemon with --system",
     )
     kinds.add_argument("--connected", type=int, metavar="FD", help="serve only the connected SOCK_SEQPACKET socket FD")
-    kinds.add_argument("--template", type=int, metavar="FD", help=argparse.SUPPRESS)
+    kinds.add_argument("--template", type=int, metavar="FD", help=SUPPRESS)
     return parser
 
 
-def _listen(inherited: list[Inherited], path: str | None, config: str, parser: argparse.ArgumentParser) -> int:
+def _listen(inherited: list[Inherited], path: str | None, config: str, parser: ArgumentParser) -> int:
     """Be a daemon of one user's; raises BadConfiguration, CannotListen."""
     limits = limits_of(read_configuration(config), os.geteuid())
     listeners: list[Listener | Inherited] = [*inherited, *([] if path is None else [Listener(path)])]

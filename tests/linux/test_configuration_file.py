@@ -119,7 +119,7 @@ def test_names_become_numbers() -> None:
     assert by_number(both).limits_of(0, None).sessions == 8
 
 
-def test_a_name_that_nobody_has(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_name_that_nobody_has(capfd: pytest.CaptureFixture[str]) -> None:
     numbered = by_number(parse("[limits.user.nobody-is-called-this]\nsessions = 7\n"))
     assert numbered.users == {}
-    assert "limits.user.nobody-is-called-this: there is no such user" in caplog.text
+    assert "limits.user.nobody-is-called-this: there is no such user" in capfd.readouterr().err

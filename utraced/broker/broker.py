@@ -13,7 +13,6 @@ refused goes to the refusing worker, which says why, and which nobody misses whi
 
 from __future__ import annotations
 
-import logging
 import os
 import selectors
 import signal
@@ -33,13 +32,12 @@ from utraced.linux.ending import ending_signals
 from utraced.linux.handing import Connection, End, HandOn, Idle, Order, Receiver, Refusal
 from utraced.linux.identity import Identity
 from utraced.linux.listening import Listening, place
+from utraced.linux.saying import log
 from utraced.linux.systemd import Notifier
 from utraced.model import SessionAccess
 
 from .admission import Admission, PeerEnded
 from .waiting import Waiting
-
-log = logging.getLogger("utraced")
 
 ACCEPTED = 256
 """Connections accepted before one of each user has its turn."""

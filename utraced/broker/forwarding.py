@@ -5,7 +5,6 @@ Who may connect there is for the socket's file to say: its owner, group and mode
 
 from __future__ import annotations
 
-import logging
 import os
 import pwd
 import selectors
@@ -18,10 +17,9 @@ from utraced.linux.closing import close_aside
 from utraced.linux.handing import HandOn
 from utraced.linux.identity import Identity, identity
 from utraced.linux.listening import CannotListen, Inherited, place
+from utraced.linux.saying import log
 from utraced.linux.systemd import Notifier
 from utraced.model import SessionAccess
-
-log = logging.getLogger("utraced")
 
 OBSERVING = "observe"
 """The FileDescriptorName= of a socket whose sessions may only look."""

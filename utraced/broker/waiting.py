@@ -6,13 +6,12 @@ socket is one for all, a flood would fill it, and others could not even connect 
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from collections import deque
 from typing import NamedTuple
 
-log = logging.getLogger("utraced")
+from utraced.linux.saying import log
 
 MOST = 1000
 """Connections of one user that wait; more are closed without a word."""

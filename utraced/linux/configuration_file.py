@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import pwd
 import stat
@@ -11,8 +10,7 @@ import stat
 from msgspec import structs
 
 from utraced.configuration import PLACE, BadConfiguration, Configuration, Limits, parse
-
-log = logging.getLogger("utraced")
+from utraced.linux.saying import log
 
 LARGEST = 262_144
 """Bytes."""
@@ -68,7 +66,7 @@ def by_number(configuration: Configuration) -> Configuration:
         try:
             number = str(pwd.getpwnam(name).pw_uid)
         except KeyError:
-            log.warning("limits.user.%s: there is no such user now", ascii(name)[1:-1])
+            log.error("limits.user.%s: there is no such user now", ascii(name)[1:-1])
             continue
         if number not in configuration.users:
             numbered[number] = limits
