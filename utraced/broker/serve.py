@@ -14,6 +14,7 @@ from utraced.linux.listening import FOR_ALL, CannotListen, Inherited, Listener, 
 from utraced.linux.prctl import set_name
 from utraced.linux.starting import command, start
 from utraced.linux.systemd import Notifier
+from utraced.linux.trimming import trim
 
 from .admission import Admission, usable
 from .broker import Broker
@@ -41,6 +42,7 @@ def serve_system(
             listeners.append(_listener(path or SYSTEM_SOCKET))
         hand_over = _hand_over(place(listeners[0]))
         raise_open_files()
+        trim()
         # Nothing is to be known of how the template ended: the kernel reaps it.
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
         Broker(

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from tests.children import isolated
+from utraced.linux import trimming
+from utraced.linux.trimming import trim
+
+
+def resident() -> int:
+    """Return the resident memory in pages."""
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1])
+
+
+def test_what_is_free_is_given_back() -> None:
+    def give() -> tuple[bool, int]:
+        # Too small to be mappings of their own; the last one, above them, keeps the heap from shrinking by itself.
+        blocks = [bytearray(b"x") * 100_000 for _ in range(100)]
+        del blocks[:-1]
+        before = resident()
+        return trim(), before - resident()
+
+    done, pages = isolated(give)
+    assert done
+    assert pages > 500
+
+
+def test_a_c_library_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trimming.ctypes, "CDLL", lambda name: SimpleNamespace())
+    assert not trim()
