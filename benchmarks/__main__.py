@@ -27,6 +27,7 @@ from benchmarks.memory import cost_of_memory
 from benchmarks.neighbours import slow_down
 from benchmarks.observers import cost_of_observers
 from benchmarks.placing import PLACINGS, running_first
+from benchmarks.recording import slow_down as slow_down_of_commands
 from benchmarks.rounds import Row
 from benchmarks.roundtrip import cost_of_round_trips
 from benchmarks.starting import cost_of_starting
@@ -47,8 +48,8 @@ USUAL = (
     "latency",
     "neighbours",
 )
-SUBJECTS = (*USUAL, "hostile")
-"""What lasts as long as one wants is measured when it is named."""
+SUBJECTS = (*USUAL, "recording", "hostile")
+"""What needs root, and what lasts as long as one wants, is measured when it is named."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What tracing and requests cost.")
     parser.add_argument(
-        "subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; default: all but the last"
+        "subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; default: all but the last two"
     )
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default: %(default)s)")
     parser.add_argument("--calls", type=int, default=40_000, help="calls of a flood (default: %(default)s)")
@@ -126,6 +127,8 @@ def _subjects(options: argparse.Namespace, flood: Path, folder: Path) -> Iterato
         yield partial(latency_in_a_flood, flood, folder, milliseconds=options.milliseconds, rounds=rounds)
     if "neighbours" in wanted:
         yield partial(slow_down, folder, milliseconds=options.milliseconds // 4, rounds=rounds)
+    if "recording" in wanted:
+        yield partial(slow_down_of_commands, folder, rounds=rounds)
     if "hostile" in wanted:
         yield partial(hostile, folder, seconds=options.seconds)
 

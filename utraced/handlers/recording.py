@@ -9,7 +9,7 @@ from utraced.api import trace as api
 from utraced.api.events import Event
 from utraced.kernel.calls_in_progress import calls_in_progress
 from utraced.kernel.memory import TargetMemory
-from utraced.kernel.recorder_requests import MAX_NUMBERS, Record
+from utraced.kernel.recorder_requests import MAX_NUMBERS, RING_SIZES, Record
 from utraced.linux.pidfd import open_pidfd
 from utraced.syscalls.abi import ABIS
 from utraced.tracing.forwarded import Forwarded
@@ -32,7 +32,17 @@ def request_of(params: api.Start, selection: Selection) -> Record:
     besides = EXECS if params.from_exec else frozenset[str]()
     wide, others = _numbers(selection, "x86_64", besides)
     narrow, _ = _numbers(selection, "i386", besides)
-    return Record(pidfd=0, x86_64=wide, i386=narrow, others=others, strings=params.strings, follow=params.follow)
+    # Where as little as can be is to be lost, more of it may wait for us: a busy machine may not let us run for long.
+    ring_size = RING_SIZES[1] if params.overflow == "block" else RING_SIZES[1] // 4
+    return Record(
+        pidfd=0,
+        x86_64=wide,
+        i386=narrow,
+        others=others,
+        strings=params.strings,
+        follow=params.follow,
+        ring_size=ring_size,
+    )
 
 
 def _numbers(selection: Selection, name: str, besides: frozenset[str]) -> tuple[tuple[int, ...], bool]:
@@ -58,12 +68,16 @@ async def start(params: api.Start, target: Target, trace: Trace, context: Contex
     made = Recorded if params.deliver == "events" else Forwarded
     recorded = made(trace, target.pid, tell)
     pidfd = open_pidfd(target.pid)
-    try:
-        await session.recorder.begin(request_of(params, trace.selection), pidfd, recorded)
-    finally:
-        os.close(pidfd)
+    # Known before the first record is: what it tells is counted.
     session.traces[trace.id] = trace
     session.recordings[trace.id] = recorded
+    try:
+        await session.recorder.begin(request_of(params, trace.selection), pidfd, recorded)
+    except BaseException:
+        del session.traces[trace.id], session.recordings[trace.id]
+        raise
+    finally:
+        os.close(pidfd)
     if not params.from_exec and params.deliver == "events":
         _presume(recorded, target.pid)
 
