@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
+from typing import Any
 
+import anyio
+import msgspec
 import pytest
 
 from tests.children import child, libc, needs_root
@@ -19,6 +23,10 @@ from utraced.api import events, trace
 from utraced.api.events import AnyEvent
 from utraced.attacher.starting import NAME
 from utraced.errors import Gone, NoSuchProcess, Unsupported
+from utraced.kernel.recorder_requests import Record
+from utraced.linux import sockets
+from utraced.linux.identity import Identity
+from utraced.worker.recording import Recorder
 
 PR_SET_CHILD_SUBREAPER = 36
 pytestmark = needs_root
@@ -195,3 +203,36 @@ def test_what_is_not_built_is_unsupported(worker: tuple[Client, int]) -> None:
             start(worker[0], os.getpid(), **options)
     with pytest.raises(Unsupported):
         worker[0].call(trace.Start(pid=os.getpid(), deliver="raw"))
+
+
+def test_an_answer_to_a_request_that_was_cancelled_ends_the_recording() -> None:
+    """The test is the attacher, and answers when nobody waits any more."""
+    control, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    nothing: Any = None
+
+    async def dialogue() -> bytes:
+        recorder = Recorder(lambda: control, Identity(0, 0))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(recorder.run)
+            with anyio.move_on_after(0.01):
+                await recorder.begin(Record(pidfd=0), ours.fileno(), nothing)
+            (fd,) = sockets.receive(ours, 1 << 16).fds
+            with socket.socket(fileno=fd) as client:
+                os.close(*sockets.receive(client, 1 << 16).fds)
+                answer = {"recording": 9, "ring": 0, "counters": 1, "ring_size": 1 << 20}
+                reply = msgspec.json.encode({"jsonrpc": "2.0", "id": 1, "result": answer})
+                reading, writing = os.pipe()
+                sockets.send(client, reply, (writing, writing))
+                os.close(writing)
+                await anyio.wait_readable(client)
+                ended = sockets.receive(client, 1 << 16).data
+                await anyio.wait_readable(reading)
+                assert os.read(reading, 1) == b"", "the descriptors are closed"
+                os.close(reading)
+            tasks.cancel_scope.cancel()
+        recorder.close()
+        return ended
+
+    with ours:
+        ended = msgspec.json.decode(anyio.run(dialogue))
+    assert (ended["method"], ended["params"]) == ("recorder.end", {"recording": 9})

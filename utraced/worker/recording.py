@@ -20,7 +20,9 @@ from utraced.handlers.recorder import unsupported
 from utraced.kernel.bpf_ring import Ring
 from utraced.kernel.btf import VMLINUX
 from utraced.kernel.recorder_requests import NEEDED, End, Record, Serve, requests
+from utraced.kernel.recorder_requests import Recorded as Answer
 from utraced.linux import sockets
+from utraced.linux.closing import close_aside
 from utraced.linux.identity import Identity
 from utraced.rpc.connection import Connection
 from utraced.rpc.message import Response
@@ -210,7 +212,11 @@ class Recorder:
         except OSError as error:
             raise unsupported("the attacher has ended") from error
         self._asked.set()
-        await answered.wait()
+        try:
+            await answered.wait()
+        except BaseException:
+            self._answers.pop(request_id, None)  # what still comes is for nobody
+            raise
         if not box:
             raise unsupported("the attacher has ended")
         (response,) = box
@@ -256,6 +262,11 @@ class Recorder:
             if waiting is not None:
                 waiting[1].append(response)
                 waiting[0].set()
+                continue
+            # Of a request that was cancelled meanwhile.
+            close_aside(response.descriptors.unclaimed())
+            if response.error is None and isinstance(answer := response.value(), Answer):
+                self._end(answer.recording)
 
     def _lost(self) -> None:
         """The attacher has ended, and with it all that it recorded for us."""
