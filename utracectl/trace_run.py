@@ -82,6 +82,8 @@ class Run:
         poll.register(self._signals, select.POLLIN)
         socket = self._client.fileno()
         try:
+            # What came while requests waited for their answers: the socket says nothing of it any more.
+            self._take(0)
             while self._traces:
                 for fd, _ in poll.poll():
                     if fd == socket:

@@ -203,6 +203,32 @@ def test_letting_go_of_running_processes(number: int, serve: Serve, tmp_path: Pa
     assert [request["method"] for request in server.requests] == ["daemon.hello", "trace.start", "trace.stop"]
 
 
+def test_what_came_before_the_last_answer_is_written_at_once(serve: Serve, tmp_path: Path) -> None:
+    pids = [os.getpid(), os.getppid()]
+
+    def answer(request: dict[str, Any]) -> list[Any]:
+        if request["method"] == "daemon.hello":
+            return [response(request, HELLO)]
+        if request["method"] == "trace.stop":
+            return [response(request, {"delivered": 1, "lost": 0})]
+        number = pids.index(request["params"]["pid"]) + 1
+        before = [getppid(pids[0])] if number == 2 else []
+        return [*before, response(request, {"trace": number, "backend": "ptrace"})]
+
+    serve(answer)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "utracectl", "trace", "-p", str(pids[0]), "-p", str(pids[1])],
+        stderr=subprocess.PIPE, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "UTRACED_SOCKET": str(tmp_path / "socket")},
+    )  # fmt: skip
+    assert process.stderr is not None
+    said = [process.stderr.readline().decode() for _ in range(3)]
+    assert ["attached" in line for line in said] == [True, True, False]
+    assert "getppid()" in said[2]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+
 def test_processes_that_cannot_be_traced_are_told(serve: Serve, utracectl: Run) -> None:
     def answer(request: dict[str, Any]) -> list[Any]:
         if request["method"] == "daemon.hello":
