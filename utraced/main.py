@@ -40,9 +40,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         serve_embedded(options.connected, _attacher)
         return 0
     if options.template is not None:
+        from utraced.attacher import starting
         from utraced.worker.template import serve_orders
 
-        serve_orders(options.template)
+        serve_orders(options.template, load_attacher=starting.load, be_attacher=starting.be_attacher)
         return 0
     if options.system:
         return _serve_system(options.socket, options.config)

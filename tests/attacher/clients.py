@@ -14,8 +14,9 @@ import pytest
 
 from tests.kernel.recording import needs_bpf
 from utraced.attacher.starting import start
-from utraced.kernel.recorder_requests import Serve, requests
+from utraced.kernel.recorder_requests import requests
 from utraced.linux import sockets
+from utraced.linux.handing import Serve
 from utraced.linux.identity import Identity
 from utraced.rpc.connection import Connection
 from utraced.rpc.method import Method
@@ -59,11 +60,11 @@ class Attacher:
         self.control = control
 
     @contextmanager
-    def client(self, identity: Identity) -> Iterator[AttacherClient]:
-        """Give a connection that asks as ``identity``."""
+    def client(self, identity: Identity, worker: int | None = None) -> Iterator[AttacherClient]:
+        """Give a connection that asks as ``identity``, of that worker."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            sockets.send(self.control, msgspec.msgpack.encode(Serve(identity)), [theirs.fileno()])
+            sockets.send(self.control, msgspec.msgpack.encode(Serve(identity, worker)), [theirs.fileno()])
         with ours:
             yield AttacherClient(ours)
 

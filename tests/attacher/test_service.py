@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from contextlib import ExitStack
 
 import pytest
 
@@ -157,3 +158,21 @@ def test_a_client_that_takes_no_answer_is_given_up() -> None:
         number, ring = record(good, os.getpid())
         ring.close()
         good.call(End(recording=number))
+
+
+def test_a_user_has_not_all_that_the_kernel_can_hold() -> None:
+    with attacher() as found, found.client(USER) as one, found.client(USER) as other, child(own_program) as pid:
+        for client in (one, other) * 4:
+            record(client, pid)[1].close()
+        with pytest.raises(LimitExceeded, match="user 65534"):
+            record(one, pid)
+
+
+def test_a_worker_s_new_connection_takes_the_place_of_its_former() -> None:
+    with ExitStack() as stack:
+        found = stack.enter_context(attacher())
+        former, other, new = (stack.enter_context(found.client(USER, worker)) for worker in (1, 2, 1))
+        pid = stack.enter_context(child(own_program))
+        assert not former.receive().data
+        for client in (new, other):
+            record(client, pid)[1].close()

@@ -15,7 +15,7 @@ from tests.children import as_user, libc, needs_root
 from tests.kernel.test_bpf_recording import programs
 from tests.live.machine import children, state, status, until
 from utraced.attacher.starting import NAME, start
-from utraced.kernel.recorder_requests import NEEDED
+from utraced.linux.attaching import NEEDED
 from utraced.linux.identity import own_identity
 
 PR_SET_CHILD_SUBREAPER = 36

@@ -16,7 +16,8 @@ from utraced.kernel.bpf_captures import largest
 from utraced.kernel.bpf_layout import Guard, Settings, offsets_of, plan
 from utraced.kernel.bpf_recording import Recording
 from utraced.kernel.bpf_ring import Counters, Ring
-from utraced.kernel.btf import VMLINUX, Btf
+from utraced.kernel.btf import Btf
+from utraced.linux.attaching import VMLINUX
 from utraced.syscalls.abi import ABIS
 from utraced.syscalls.captures import captures_of
 

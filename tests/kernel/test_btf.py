@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utraced.kernel.btf import VMLINUX, BadBtf, Btf
+from utraced.kernel.btf import BadBtf, Btf
+from utraced.linux.attaching import VMLINUX
 
 INT, STRUCT, UNION, TYPEDEF, CONST = 1, 4, 5, 8, 10
 STRINGS = b"\0int\0outer\0a\0b\0inner\0alias\0c\0"

@@ -5,17 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from utraced.kernel.recorder_requests import MAX_NUMBERS, Record, Serve, requests
-from utraced.linux.identity import Identity
+from utraced.kernel.recorder_requests import MAX_NUMBERS, Record, requests
 
 
 def test_there_are_two_methods() -> None:
     assert sorted(requests().methods) == ["recorder.end", "recorder.record"]
-
-
-def test_a_client_comes_with_whom_it_asks_for() -> None:
-    serve = Serve(Identity(1000, 100, (4, 5), 1))
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(serve), type=Serve) == serve
 
 
 @pytest.mark.parametrize(

@@ -12,21 +12,38 @@ from hypothesis import strategies as st
 from utraced.configuration import Limits
 from utraced.errors import PermissionDenied
 from utraced.linux import handing
-from utraced.linux.handing import Connection, End, HandOn, Idle, Order, Receiver, Refusal
+from utraced.linux.handing import (
+    Attacher,
+    Connection,
+    End,
+    HandOn,
+    Idle,
+    NeedsAttacher,
+    Order,
+    Receiver,
+    Refusal,
+    Serve,
+    StartAttacher,
+)
 from utraced.linux.identity import Identity
 
 IDENTITY = Identity(1000, 1000, (4, 27), 0)
 MESSAGES = [
     Order(IDENTITY, Limits(), 60.0),
-    Order(Identity(0, 0, (), 1 << 40), Limits(sessions=3), 0.5, refuses=True),
+    Order(Identity(0, 0, (), 1 << 40), Limits(sessions=3), 0.5, refuses=True, no_attacher="it is not to be"),
     Connection("/run/socket", "observe"),
     Refusal("/run/socket", -32001, "no", PermissionDenied("no", reason="policy", confined=["x"]).wire_data()),
     End(),
     End(now=True),
     Idle(7),
+    StartAttacher(),
+    NeedsAttacher(),
+    Attacher(),
+    Attacher("there is none"),
+    Serve(IDENTITY, 3),
     HandOn("/run/as/ada.sock", "full", IDENTITY),
 ]
-ANY = Receiver(Order, Connection, Refusal, End, Idle, HandOn)
+ANY = Receiver(Order, StartAttacher, Connection, Refusal, End, Idle, NeedsAttacher, Attacher, Serve, HandOn)
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from tests.live.machine import PATIENCE, wait_end
 from utraced.configuration import Limits
 from utraced.errors import LimitExceeded
 from utraced.linux import handing
-from utraced.linux.handing import Connection, End, Idle, Receiver, Refusal
+from utraced.linux.handing import Connection, End, Idle, Order, Receiver, Refusal
+from utraced.linux.identity import Identity
 from utraced.worker import handed
 from utraced.worker.serve import serve_handed
 
@@ -50,7 +51,7 @@ def worker(idle: float = 60, prepare: Callable[[], object] = lambda: None) -> It
         try:
             ours.close()
             prepare()
-            serve_handed(theirs.detach(), idle, Limits(), frozenset(), user="somebody")
+            serve_handed(theirs.detach(), Order(Identity(0, 0), Limits(), idle), frozenset(), user="somebody")
         finally:
             os._exit(0)
     theirs.close()

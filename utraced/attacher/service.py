@@ -17,9 +17,11 @@ import msgspec
 
 from utraced.errors import Cancelled, InternalError, InvalidParams, LimitExceeded, NoSuchObject, UtracedError
 from utraced.kernel.bpf_recording import Recording
-from utraced.kernel.recorder_requests import End, Record, Recorded, Serve, requests
+from utraced.kernel.recorder_requests import End, Record, Recorded, requests
 from utraced.linux import sockets
+from utraced.linux.capabilities import CAP_SYS_PTRACE
 from utraced.linux.closing import close_aside
+from utraced.linux.handing import Serve
 from utraced.linux.identity import Identity
 from utraced.linux.pidfd import pid_of
 from utraced.model import Empty
@@ -35,6 +37,8 @@ log = logging.getLogger("utraced")
 MAX_PACKET = 64 << 10
 MAX_RECORDINGS = 64
 """Of one client."""
+MAX_OF_USER = 8
+"""Of all clients of a user who may not trace everybody: each taxes every call of the machine, and holds memory."""
 MAX_WAITING = 16
 """Questions to the kernel that one client may have open."""
 _SERVE = msgspec.msgpack.Decoder(Serve)
@@ -43,9 +47,10 @@ _SERVE = msgspec.msgpack.Decoder(Serve)
 class Client:
     """One connection, and what is recorded for it."""
 
-    def __init__(self, sock: socket.socket, identity: Identity) -> None:
+    def __init__(self, sock: socket.socket, serve: Serve) -> None:
         self.socket = sock
-        self.identity = identity
+        self.identity = serve.identity
+        self.worker = serve.worker
         self.connection = Connection(requests(), max_packet=MAX_PACKET)
         self.recordings: dict[int, Recording] = {}
         self.waiting: dict[Question, tuple[Request, Record, int]] = {}
@@ -99,7 +104,9 @@ class Service:
             return
         serve = _SERVE.decode(received.data)
         (fd,) = received.fds
-        client = Client(socket.socket(fileno=fd), serve.identity)
+        for former in [each for each in self._clients if serve.worker is not None and each.worker == serve.worker]:
+            self._forget(former)
+        client = Client(socket.socket(fileno=fd), serve)
         client.socket.setblocking(False)
         self._clients.add(client)
         self._selector.register(client.socket, selectors.EVENT_READ, client)
@@ -149,6 +156,7 @@ class Service:
                     value=MAX_RECORDINGS,
                     hint="End traces that are no longer needed.",
                 )
+            self._check_user(client.identity)
             traces.check_place()
             identity = msgspec.structs.replace(client.identity, capabilities=client.identity.capabilities & self._kept)
             question = Question(identity, pid_of(pidfd))
@@ -160,6 +168,19 @@ class Service:
             raise
         client.waiting[question] = request, record, pidfd
         self._selector.register(question, selectors.EVENT_READ, (client, question))
+
+    def _check_user(self, identity: Identity) -> None:
+        """Raise LimitExceeded where a user has as many recordings as one can have."""
+        if identity.capabilities & CAP_SYS_PTRACE:
+            return
+        others = [client for client in self._clients if client.identity.uid == identity.uid]
+        if sum(len(client.recordings) + len(client.waiting) for client in others) >= MAX_OF_USER:
+            raise LimitExceeded(
+                f"user {identity.uid} has {MAX_OF_USER} traces of this kind on",
+                limit="recordings",
+                value=MAX_OF_USER,
+                hint="End traces that are no longer needed, or use backend ptrace.",
+            )
 
     def _answered(self, client: Client, question: Question) -> None:
         """Start what was asked for, where the kernel lets the client do so."""

@@ -8,8 +8,10 @@ import signal
 import socket
 import sys
 import warnings
+from contextlib import suppress
 
-from utraced.kernel.recorder_requests import NEEDED
+from utraced.errors import Unsupported
+from utraced.linux.attaching import NEEDED, missing
 from utraced.linux.capabilities import drop_bounding, permitted, set_capabilities
 from utraced.linux.prctl import no_new_privs, set_dumpable, set_name
 
@@ -32,20 +34,33 @@ def start() -> socket.socket | None:
         if pid == 0:
             try:
                 if os.fork() == 0:
-                    _be_attacher(theirs.fileno())
+                    be_attacher(theirs.fileno())
             finally:
                 os._exit(0)
         os.waitpid(pid, 0)
     return ours
 
 
-def _be_attacher(control: int) -> None:
-    """Give up what the attacher does not need, and serve."""
+def load() -> None:
+    """Load what an attacher needs, so that one that is forked later has it."""
+    from . import service, traces
+
+    assert service
+    if missing(permitted()) is None:
+        # Unsupported is the answer to whoever asks for a recording.
+        with suppress(Unsupported):
+            traces.kernel_types()
+
+
+def be_attacher(control: int) -> None:
+    """Give up what the attacher does not need, and serve whoever holds the other end of the socket ``control``."""
     gc.freeze()
     os.setsid()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # SIGCHLD: it waits for children, which would not be there where that was ignored (waitpid(2)).
+    for number in (signal.SIGTERM, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     kept = os.dup2(control, 3) if control != 3 else 3

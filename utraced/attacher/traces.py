@@ -12,9 +12,10 @@ from utraced.kernel import bpf_calls
 from utraced.kernel.bpf_captures import largest
 from utraced.kernel.bpf_layout import Guard, Offsets, Settings, offsets_of, plan
 from utraced.kernel.bpf_recording import Recording
-from utraced.kernel.btf import VMLINUX, BadBtf, Btf
+from utraced.kernel.btf import BadBtf, Btf
 from utraced.kernel.proc import Process
 from utraced.kernel.recorder_requests import MAX_NUMBERS, Record
+from utraced.linux.attaching import VMLINUX
 from utraced.linux.capabilities import CAP_SYS_PTRACE
 from utraced.linux.identity import Identity
 from utraced.linux.pidfd import pid_of

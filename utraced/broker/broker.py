@@ -3,8 +3,9 @@
     client ──▶ broker ──▶ worker of (uid, gid, groups, capabilities)      the connection, by SCM_RIGHTS
                  └──────▶ template                                        an order for a new worker
 
-It reads not one byte that a client has sent.  Of the others it reads what they are: an ``Idle`` from a worker, a
-``HandOn`` from a process of root's.  It waits for nobody: what the other end of a channel does not take is refused.
+It reads not one byte that a client has sent.  Of the others it reads what they are: an ``Idle`` or a ``NeedsAttacher``
+from a worker, a ``HandOn`` from a process of root's.  It waits for nobody: what the other end of a channel does not
+take is refused.
 
 A client's socket is never closed for the last time here, as far as that can be helped: with it would be closed what
 waits in it, and the last close of a descriptor that a client sent may take hours (SO_LINGER, a FUSE file).  Who is
@@ -21,6 +22,7 @@ import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import count
 from time import monotonic
 
 from utraced.configuration import Configuration
@@ -29,7 +31,7 @@ from utraced.linux import handing
 from utraced.linux.closing import close_aside
 from utraced.linux.credentials import peer
 from utraced.linux.ending import ending_signals
-from utraced.linux.handing import Connection, End, HandOn, Idle, Order, Receiver, Refusal
+from utraced.linux.handing import Connection, End, HandOn, Idle, NeedsAttacher, Order, Receiver, Refusal, StartAttacher
 from utraced.linux.identity import Identity
 from utraced.linux.listening import Listening, place
 from utraced.linux.saying import log
@@ -37,6 +39,7 @@ from utraced.linux.systemd import Notifier
 from utraced.model import SessionAccess
 
 from .admission import Admission, PeerEnded
+from .attacher import SharedAttacher
 from .waiting import Waiting
 
 ACCEPTED = 256
@@ -55,11 +58,12 @@ REFUSING = Identity(NOBODY, NOBODY)
 
 
 class Worker:
-    """A worker, at the other end of ``channel``: whom it is, and how many connections it was handed."""
+    """Worker number ``number``, at the other end of ``channel``: who it is, and how many connections it was handed."""
 
-    def __init__(self, key: Order, channel: socket.socket) -> None:
+    def __init__(self, key: Order, channel: socket.socket, number: int) -> None:
         self.key = key
         self.channel = channel
+        self.number = number
         self.handed = 0
 
 
@@ -67,10 +71,10 @@ class Broker:
     """The broker's state and loop.
 
     ``start_template`` starts a template at the other end of the channel it returns.  ``hand_over`` is where root's
-    processes hand connections on.  ``configuration`` names users by number.
+    processes hand connections on.  ``configuration`` names users by number.  ``no_attacher`` is why there can be none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a broker depends on
         self,
         listeners: Sequence[Listening],
         hand_over: Listening | None,
@@ -78,6 +82,7 @@ class Broker:
         admission: Admission,
         start_template: Callable[[], socket.socket],
         configuration: Configuration,
+        no_attacher: str | None = None,
     ) -> None:
         self._listeners = listeners
         self._hand_over = hand_over
@@ -89,10 +94,15 @@ class Broker:
         self._ending: set[Worker] = set()
         self._waiting = Waiting()
         self._handing = 0
-        self._from_workers = Receiver(Idle)
+        self._from_workers = Receiver(Idle, NeedsAttacher)
         self._from_root = Receiver(HandOn)
         self._resume = 0.0
         self._template: socket.socket | None = None
+        self._numbers = count(1)
+        self._no_attacher = no_attacher
+        self._attacher = SharedAttacher(
+            partial(self._order, StartAttacher()), no_attacher, watch=self._watch, unwatch=self._unwatch
+        )
 
     # The loop
 
@@ -249,7 +259,7 @@ class Broker:
                 ours.close()
                 raise
         ours.setblocking(False)
-        worker = self._workers[order] = Worker(order, ours)
+        worker = self._workers[order] = Worker(order, ours, next(self._numbers))
         self._watch(ours, partial(self._hear, worker))
         return worker
 
@@ -272,8 +282,10 @@ class Broker:
             log.error("worker of uid %d: passes descriptors, given up", worker.key.identity.uid)
             self._forget(worker)
             return
+        if isinstance(handed.message, NeedsAttacher):
+            self._attacher.answer(worker.channel, worker.number, worker.key.identity)
         # Not if more connections are on their way to it.
-        if isinstance(handed.message, Idle) and handed.message.taken == worker.handed:
+        elif isinstance(handed.message, Idle) and handed.message.taken == worker.handed:
             self._end(worker, now=False)
 
     def _end(self, worker: Worker, *, now: bool) -> None:
@@ -291,15 +303,16 @@ class Broker:
         self._ending.discard(worker)
         self._unwatch(worker.channel)
         worker.channel.close()
+        self._attacher.forget(worker.number)
 
     # The template
 
     def _order_of(self, identity: Identity, *, refuses: bool = False) -> Order:
         limits = self._configuration.limits_of(identity.uid, None)
-        return Order(identity, limits, float(self._configuration.idle.worker), refuses=refuses)
+        return Order(identity, limits, float(self._configuration.idle.worker), refuses, self._no_attacher)
 
-    def _order(self, order: Order, theirs: socket.socket) -> None:
-        """Have the template fork a worker; where it has ended, have a new one do it."""
+    def _order(self, order: Order | StartAttacher, theirs: socket.socket) -> None:
+        """Have the template fork a worker or the attacher; where it has ended, have a new one do it."""
         for _ in range(2):
             if self._template is None:
                 self._new_template()

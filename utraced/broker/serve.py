@@ -8,6 +8,8 @@ import socket
 from collections.abc import Sequence
 
 from utraced.configuration import Configuration
+from utraced.linux.attaching import missing
+from utraced.linux.capabilities import permitted
 from utraced.linux.configuration_file import by_number
 from utraced.linux.limits import raise_open_files
 from utraced.linux.listening import FOR_ALL, CannotListen, Inherited, Listener, place
@@ -51,6 +53,7 @@ def serve_system(
             admission=Admission(foreign_pid_namespaces=configuration.broker.foreign_pid_namespaces),
             start_template=start_template,
             configuration=configuration,
+            no_attacher=missing(permitted()),
         ).run(notifier)
     finally:
         for listener in (*listeners, *([hand_over] if hand_over else [])):

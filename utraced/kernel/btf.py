@@ -10,8 +10,6 @@ import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 
-VMLINUX = "/sys/kernel/btf/vmlinux"
-
 _MAGIC = 0xEB9F
 _HEADER = struct.Struct("<HBBIIIII")
 _TYPE = struct.Struct("<III")
@@ -38,7 +36,7 @@ class BadBtf(Exception):
 class Btf:
     """The types in ``data``.
 
-    >>> Btf(open(VMLINUX, "rb").read()).offset("task_struct", "mm")
+    >>> Btf(open("/sys/kernel/btf/vmlinux", "rb").read()).offset("task_struct", "mm")
     """
 
     def __init__(self, data: bytes) -> None:

@@ -1,18 +1,16 @@
-"""What the attacher is asked for: its methods, and the message that gives it a new client.
+"""What the attacher is asked for: its methods.
 
-The methods come from workers, by the packets and rules of the protocol (PROTOCOL.md §1, §2); the attacher believes
-nothing of them.  ``Serve`` comes from whoever started the attacher, and is believed.
+They come from workers, by the packets and rules of the protocol (PROTOCOL.md §1, §2); the attacher believes nothing of
+them.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from utraced.errors import LimitExceeded, NoSuchObject, NoSuchProcess, PermissionDenied, Unsupported
-from utraced.linux.capabilities import CAP_SYS_PTRACE
-from utraced.linux.identity import Identity
 from utraced.model import Empty, Index, Value
 from utraced.rpc.method import Method, Registry
 
@@ -21,21 +19,7 @@ MAX_NUMBERS = 512
 RING_SIZES = (1 << 20, 64 << 20)
 """The smallest and the largest ring, in bytes."""
 
-
-CAP_SETGID, CAP_SETUID, CAP_SETPCAP = 1 << 6, 1 << 7, 1 << 8
-CAP_PERFMON, CAP_BPF = 1 << 38, 1 << 39
-"""linux/include/uapi/linux/capability.h."""
-NEEDED = CAP_BPF | CAP_PERFMON | CAP_SYS_PTRACE | CAP_SETUID | CAP_SETGID | CAP_SETPCAP
-"""BPF: maps and programs.  PERFMON: programs that read the kernel's memory, at tracepoints.  SETUID, SETGID and
-SETPCAP: to become a client when the kernel is asked; SYS_PTRACE: to ask as one that has it."""
-
 Numbers = Annotated[tuple[Annotated[int, Meta(ge=0, lt=MAX_NUMBERS)], ...], Meta(max_length=MAX_NUMBERS)]
-
-
-class Serve(Struct, frozen=True, tag="serve"):
-    """To the attacher, with a connected socket: what comes from there is asked by ``identity``."""
-
-    identity: Identity
 
 
 class Recorded(Value, frozen=True):

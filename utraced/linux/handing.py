@@ -1,6 +1,7 @@
 """What the daemon's own processes tell each other, beside the descriptors that they pass on.
 
-One packet is one message.  The broker trusts nothing that a worker says beyond what ``Idle`` is: a number.
+One packet is one message.  The broker trusts nothing that a worker says beyond what ``Idle`` is: a number.  What
+others are told of a worker, ``Serve``, comes from the broker.
 """
 
 from __future__ import annotations
@@ -23,18 +24,26 @@ WORKER_NAME = "utraced-worker"
 """The comm of a worker, in proc(5)'s word."""
 MAX_MESSAGE = 200_000
 """Bytes: what a socket's default buffer carries."""
+ATTACHER_SECONDS = 1.0
+"""Between two answers to ``NeedsAttacher`` of one worker that bring a connection."""
 
 
 class Order(Struct, frozen=True, tag="order"):
     """To the template: fork a worker that is ``identity``; with it goes the worker's end of its channel.
 
-    ``refuses``: it only tells the connections it gets why they are refused.
+    ``refuses``: it only tells the connections it gets why they are refused.  ``no_attacher``: why there can be no
+    attacher, None where there can.
     """
 
     identity: Identity
     limits: Limits
     idle_seconds: float
     refuses: bool = False
+    no_attacher: str | None = None
+
+
+class StartAttacher(Struct, frozen=True, tag="start_attacher"):
+    """To the template: fork the attacher; with it goes the attacher's end of its control channel."""
 
 
 class Connection(Struct, frozen=True, tag="connection"):
@@ -66,6 +75,26 @@ class Idle(Struct, frozen=True, tag="idle"):
     """From a worker: nobody is here, after ``taken`` connections; ``End`` answers it unless more are on their way."""
 
     taken: int
+
+
+class NeedsAttacher(Struct, frozen=True, tag="needs_attacher"):
+    """From a worker: it wants a connection to the attacher; one ``Attacher`` answers it."""
+
+
+class Attacher(Struct, frozen=True, tag="attacher"):
+    """To a worker, with a connection to the attacher, or with a ``reason`` why it gets none."""
+
+    reason: str = ""
+
+
+class Serve(Struct, frozen=True, tag="serve"):
+    """To the attacher, with a connected socket: what comes from there is asked by ``identity``.
+
+    ``worker``: whose connection it is; it takes the place of an earlier one of the same worker's.
+    """
+
+    identity: Identity
+    worker: int | None = None
 
 
 class HandOn(Struct, frozen=True, tag="hand_on"):

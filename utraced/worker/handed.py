@@ -12,8 +12,9 @@ import anyio.abc
 
 from utraced.errors import from_wire
 from utraced.linux import closing, handing
-from utraced.linux.handing import Connection, End, Idle, Receiver, Refusal
+from utraced.linux.handing import Attacher, Connection, End, Idle, Receiver, Refusal
 
+from .attachers import BrokersAttacher
 from .listen import Acceptor
 
 log = logging.getLogger("utraced")
@@ -28,10 +29,11 @@ class Handed:
     ``busy`` tells whether there are sessions; ``changed`` waits until there are more or fewer.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what serving depends on
         self,
         channel: socket.socket,
         acceptor: Acceptor,
+        attachers: BrokersAttacher,
         *,
         busy: Callable[[], bool],
         changed: Callable[[], anyio.Event],
@@ -39,10 +41,11 @@ class Handed:
     ) -> None:
         self._channel = channel
         self._acceptor = acceptor
+        self._attachers = attachers
         self._busy = busy
         self._changed = changed
         self._idle_seconds = idle_seconds
-        self._receiver = Receiver(Connection, Refusal, End)
+        self._receiver = Receiver(Connection, Refusal, Attacher, End)
         self._taken = 0
 
     async def run(self, tasks: anyio.abc.TaskGroup) -> bool:
@@ -63,7 +66,11 @@ class Handed:
                 if handed.message.now:
                     return True
                 break
+            if isinstance(handed.message, Attacher):
+                self._attachers.take(handed.message, handed.fds)
+                continue
             await self._take(handed, tasks)
+        self._attachers.ended()
         while self._busy():
             await self._changed().wait()
         return False

@@ -12,22 +12,21 @@ from time import monotonic_ns
 from typing import Any
 
 import anyio
-import msgspec
 
 from utraced.api.call_records import BadRecord
 from utraced.errors import UtracedError
 from utraced.handlers.recorder import unsupported
 from utraced.kernel.bpf_ring import Ring
-from utraced.kernel.btf import VMLINUX
-from utraced.kernel.recorder_requests import NEEDED, End, Record, Serve, requests
+from utraced.kernel.recorder_requests import End, Record, requests
 from utraced.kernel.recorder_requests import Recorded as Answer
 from utraced.linux import sockets
 from utraced.linux.closing import close_aside
-from utraced.linux.identity import Identity
 from utraced.rpc.connection import Connection
 from utraced.rpc.message import Response
 from utraced.rpc.packet import Packet
 from utraced.tracing.recorded import Reason, Recorded
+
+from .attachers import Attachers
 
 log = logging.getLogger("utraced")
 
@@ -40,10 +39,6 @@ TURN_NS = 5_000_000
 MOST_HELD = 256 << 20
 """Bytes of a trace's records that wait to be decoded; beyond, they stay in the ring, and what finds no room is lost."""
 _MAX_PACKET = 64 << 10
-
-CAPABILITIES = "it needs the capabilities BPF, PERFMON, SYS_PTRACE, SETUID, SETGID and SETPCAP"
-
-StartAttacher = Callable[[], "socket.socket | None"]
 
 
 class _Reading:
@@ -92,25 +87,24 @@ class _Reading:
 class Recorder:
     """See ``handlers.recorder.Recorder``.
 
-    ``start`` starts the attacher, ``identity`` is whom it asks for; ``told`` is called when events were told.
+    ``attachers`` gives the connection to the attacher; ``told`` is called when events were told.
     """
 
-    def __init__(self, start: StartAttacher, identity: Identity) -> None:
-        self._start = start
-        self._identity = identity
-        self._control: socket.socket | None = None
+    def __init__(self, attachers: Attachers) -> None:
+        self._attachers = attachers
+        self._connecting = anyio.Lock()
         self._attacher: socket.socket | None = None
         self._connection = Connection(requests())
         self._answers: dict[int, tuple[anyio.Event, list[Response]]] = {}
         self._readings: dict[Recorded, _Reading] = {}
-        self._reason = _missing(identity)
         self.told: Callable[[], None] = lambda: None
         self._some = anyio.Event()
         self._asked = anyio.Event()
+        self._over = anyio.Event()
 
     def unavailable(self) -> str | None:
         """See ``handlers.recorder.Recorder``."""
-        return self._reason
+        return None if self._attacher is not None else self._attachers.unavailable()
 
     async def begin(self, request: Record, pidfd: int, recorded: Recorded) -> None:
         """See ``handlers.recorder.Recorder``."""
@@ -176,10 +170,13 @@ class Recorder:
         """Let go of the attacher, which ends then."""
         for recorded in list(self._readings):
             self.drop(recorded)
-        for sock in (self._attacher, self._control):
-            if sock is not None:
-                sock.close()
-        self._attacher = self._control = None
+        self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._attacher is not None:
+            self._attacher.close()
+        self._attacher = None
+        self._attachers.close()
 
     def _close(self, reading: _Reading, reason: Reason) -> None:
         """Tell that a trace is over, and forget it."""
@@ -203,15 +200,7 @@ class Recorder:
 
     async def _ask(self, call: Any, fds: tuple[int, ...] = ()) -> tuple[Any, tuple[int, ...]]:
         """Return the attacher's answer and its descriptors; raises what it raises, and Unsupported without one."""
-        attacher = self._connected()
-        request_id, packet = self._connection.request(call, fds)
-        answered, box = anyio.Event(), list[Response]()
-        self._answers[request_id] = answered, box
-        try:
-            sockets.send(attacher, packet.data, packet.fds)
-        except OSError as error:
-            raise unsupported("the attacher has ended") from error
-        self._asked.set()
+        request_id, answered, box = await self._sent(call, fds)
         try:
             await answered.wait()
         except BaseException:
@@ -222,20 +211,34 @@ class Recorder:
         (response,) = box
         return response.value(), tuple(response.descriptors.unclaimed())
 
-    def _connected(self) -> socket.socket:
-        """Return the connection to the attacher, which is started where there is none."""
-        if self._attacher is not None:
+    async def _sent(self, call: Any, fds: tuple[int, ...]) -> tuple[int, anyio.Event, list[Response]]:
+        """Send a request; return its id, what is set with its answer, and where that is put.  Raises Unsupported."""
+        for _ in range(2):
+            attacher = await self._connected()
+            request_id, packet = self._connection.request(call, fds)
+            try:
+                sockets.send(attacher, packet.data, packet.fds)
+            except (BrokenPipeError, ConnectionResetError):
+                # It was killed, of which _listen hears at once: a new one is there for what was not asked yet.
+                await self._over.wait()
+                continue
+            except OSError as error:
+                raise unsupported(f"the attacher takes no requests: {error.strerror}") from error
+            answered, box = self._answers[request_id] = anyio.Event(), []
+            return request_id, answered, box
+        raise unsupported("the attacher has ended")
+
+    async def _connected(self) -> socket.socket:
+        """Return the connection to the attacher, a new one where there is none."""
+        async with self._connecting:
+            if self._attacher is None:
+                attacher = await self._attachers.connect()
+                attacher.setblocking(False)
+                self._attacher = attacher
+                self._connection = Connection(requests())
+                self._over = anyio.Event()
+                self._asked.set()
             return self._attacher
-        control = self._start()
-        if control is None:
-            raise unsupported(self._reason or CAPABILITIES)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            sockets.send(control, msgspec.msgpack.encode(Serve(self._identity)), [theirs.fileno()])
-        ours.setblocking(False)
-        self._control, self._attacher = control, ours
-        self._connection = Connection(requests())
-        return ours
 
     async def _listen(self) -> None:
         """Take the attacher's answers."""
@@ -271,10 +274,8 @@ class Recorder:
     def _lost(self) -> None:
         """The attacher has ended, and with it all that it recorded for us."""
         log.error("the attacher has ended: its traces are over")
-        for sock in (self._attacher, self._control):
-            if sock is not None:
-                sock.close()
-        self._attacher = self._control = None
+        self._disconnect()
+        self._over.set()
         waiting, self._answers = self._answers, {}
         for answered, _ in waiting.values():
             answered.set()
@@ -283,12 +284,3 @@ class Recorder:
                 pass
             self._close(reading, "daemon_stopping")
         self.told()
-
-
-def _missing(identity: Identity) -> str | None:
-    """Return what ``identity`` lacks to have an attacher of its own, or this kernel."""
-    if identity.capabilities & NEEDED != NEEDED:
-        return CAPABILITIES
-    if not os.path.exists(VMLINUX):
-        return f"this kernel does not tell its types ({VMLINUX})"
-    return None

@@ -26,17 +26,19 @@ from utraced.kernel.tracer import Tracer
 from utraced.linux.audit_sinks import sink_of
 from utraced.linux.credentials import peer, peer_pidfd
 from utraced.linux.ending import ending_signals
+from utraced.linux.handing import Order
 from utraced.linux.identity import own_identity
 from utraced.linux.limits import raise_open_files
 from utraced.linux.listening import Listening
 from utraced.linux.systemd import Notifier
 from utraced.tracing.waiting import Waiter
 
+from .attachers import BrokersAttacher, OwnAttacher, StartAttacher
 from .handed import Handed
 from .listen import Acceptor
 from .loop import Loop
 from .pump import Pump
-from .recording import Recorder, StartAttacher
+from .recording import Recorder
 from .transport import Transport
 from .turns import Turns
 from .waits import EventWaits
@@ -107,7 +109,7 @@ class Worker:
             serving.start_soon(self._report, notifier, names)
         log.info("stopped")
 
-    async def handed(self, channel: socket.socket, idle_seconds: float) -> None:
+    async def handed(self, channel: socket.socket, attachers: BrokersAttacher, idle_seconds: float) -> None:
         """Serve whom the broker hands on over ``channel``, until it says so or a signal does, or nobody is left."""
         acceptor = Acceptor(self.sessions, self._registry, self._serve_apart, self._turns)
         async with self._pumping(), anyio.create_task_group() as serving:
@@ -115,6 +117,7 @@ class Worker:
             source = Handed(
                 channel,
                 acceptor,
+                attachers,
                 busy=lambda: bool(self.sessions.open),
                 changed=lambda: self._changed,
                 idle_seconds=idle_seconds,
@@ -294,7 +297,7 @@ def serve_embedded(fd: int, attacher: StartAttacher) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sock = socket.socket(fileno=fd)
     # Its one client may take its time: there is nobody else whom that could harm.  And stderr is that client's.
-    recorder = Recorder(attacher, own_identity())
+    recorder = Recorder(OwnAttacher(attacher, own_identity()))
     _run(lambda worker: worker.embedded(sock), Limits(stall_seconds=None), Audit(), recorder)
 
 
@@ -308,18 +311,25 @@ def serve_listening(
     logging.basicConfig(format="utraced: %(message)s", level=logging.INFO)
     audit = Audit(sink_of(os.environ), user=user_name(os.geteuid()))
     try:
-        recorder = Recorder(attacher, own_identity())
+        recorder = Recorder(OwnAttacher(attacher, own_identity()))
         _run(lambda worker: worker.listening(listeners, notifier), limits, audit, recorder)
     finally:
         for listener in listeners:
             listener.close()
 
 
-def serve_handed(fd: int, idle_seconds: float, limits: Limits, kin: frozenset[int], *, user: str) -> None:
+def serve_handed(fd: int, order: Order, kin: frozenset[int], *, user: str) -> None:
     """Be ``user``'s worker, of the broker at the other end of ``fd``; ``kin`` are the daemon's other processes."""
     audit = Audit(sink_of(os.environ), user=user)
     with socket.socket(fileno=fd) as channel:
-        _run(lambda worker: worker.handed(channel, idle_seconds), limits, audit, kin=kin)
+        attachers = BrokersAttacher(channel, order.no_attacher)
+        _run(
+            lambda worker: worker.handed(channel, attachers, order.idle_seconds),
+            order.limits,
+            audit,
+            Recorder(attachers),
+            kin=kin,
+        )
 
 
 def _run(

@@ -1,4 +1,4 @@
-"""The template: has loaded all that a worker needs, and forks one for each order of the broker's.
+"""The template: has loaded all that a worker needs, and forks one for each order of the broker's; the attacher too.
 
 A worker is never exec'd after it has given up root: that would make it dumpable, and its user could then take its
 descriptors (``begin_new_exec`` in fs/exec.c).  Being forked, it also starts in 10 ms instead of 300.
@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 
@@ -19,7 +20,7 @@ import anyio
 import anyio.lowlevel
 
 from utraced.handlers.daemon import user_name
-from utraced.linux.handing import WORKER_NAME, Order, Receiver
+from utraced.linux.handing import WORKER_NAME, Order, Receiver, StartAttacher
 from utraced.linux.identity import assume
 from utraced.linux.prctl import set_name
 from utraced.syscalls.calls import signatures
@@ -42,8 +43,11 @@ STANDARD = 3
 """Descriptors 0 to 2 stay."""
 
 
-def serve_orders(fd: int) -> None:
-    """Be the template of the broker at the other end of ``fd``, until it is gone."""
+def serve_orders(fd: int, *, load_attacher: Callable[[], None], be_attacher: Callable[[int], None]) -> None:
+    """Be the template of the broker at the other end of ``fd``, until it is gone.
+
+    ``be_attacher`` is the attacher of who holds the other end of a channel, to its end; ``load_attacher`` loads it.
+    """
     set_name("utraced-template")
     logging.basicConfig(format="utraced: %(message)s", level=logging.INFO)
     # The workers are nobody's concern here: the broker hears of their ends by their channels.
@@ -52,17 +56,19 @@ def serve_orders(fd: int) -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     broker = os.getppid()
+    load_attacher()
     _load()
-    receiver = Receiver(Order)
+    receiver = Receiver(Order, StartAttacher)
     with socket.socket(fileno=fd) as channel:
         while (handed := receiver.wait(channel)) is not None:
-            order, (theirs,) = handed.message, handed.fds
-            assert isinstance(order, Order)
+            message, (theirs,) = handed.message, handed.fds
             try:
                 if os.fork() == 0:
-                    _be_worker(order, theirs, kin=frozenset({broker, os.getppid()}))
+                    if isinstance(message, Order):
+                        _be_worker(message, theirs, kin=frozenset({broker, os.getppid()}))
+                    _be_attacher(theirs, be_attacher)
             except OSError as error:
-                log.error("no worker for uid %d: %s", order.identity.uid, error.strerror)
+                log.error("no process for %s: %s", message, error.strerror)
             os.close(theirs)
 
 
@@ -93,7 +99,7 @@ def _be_worker(order: Order, channel: int, *, kin: frozenset[int]) -> None:
         os.umask(0o077)
         assume(order.identity)
         user = "" if order.refuses else user_name(order.identity.uid)
-        serve_handed(channel, order.idle_seconds, order.limits, kin, user=user)
+        serve_handed(channel, order, kin, user=user)
         status = 0
     except BaseException:
         log.exception("worker of uid %d", order.identity.uid)
@@ -102,3 +108,11 @@ def _be_worker(order: Order, channel: int, *, kin: frozenset[int]) -> None:
             sys.stderr.flush()
         # What the template has open in Python is closed already, and not this process's to end.
         os._exit(status)
+
+
+def _be_attacher(channel: int, be_attacher: Callable[[int], None]) -> None:
+    """Be the attacher, to the end of this process."""
+    try:
+        be_attacher(channel)
+    finally:
+        os._exit(1)
