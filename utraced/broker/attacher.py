@@ -6,7 +6,6 @@ A worker is a stranger.  Whom the attacher takes it for, it is told by us alone.
 from __future__ import annotations
 
 import errno
-import logging
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,8 +14,7 @@ from time import monotonic
 from utraced.linux import handing
 from utraced.linux.handing import ATTACHER_SECONDS, Attacher, Serve
 from utraced.linux.identity import Identity
-
-log = logging.getLogger("utraced")
+from utraced.linux.saying import log
 
 TOO_OFTEN = "this worker has asked for the attacher just now: ask again in a second"
 FAILED = "the attacher cannot be reached just now"
