@@ -18,7 +18,18 @@ from utraced.broker.admission import Admission
 from utraced.broker.broker import AT_ONCE, Broker
 from utraced.configuration import Configuration
 from utraced.linux import handing
-from utraced.linux.handing import Connection, End, Handed, Idle, Order, Receiver, Refusal
+from utraced.linux.handing import (
+    Connection,
+    End,
+    Handed,
+    Idle,
+    NeedsAttacher,
+    Order,
+    Receiver,
+    Refusal,
+    Serve,
+    StartAttacher,
+)
 from utraced.linux.listening import FOR_ALL, Listener
 from utraced.linux.systemd import Notifier
 
@@ -34,17 +45,22 @@ class Played:
         self.address = address
         self.pid = pid
         self.template = template
-        self._orders = Receiver(Order)
+        self._orders = Receiver(Order, StartAttacher)
+        self.attachers = 0
+        self.attacher = template
         self._messages = Receiver(Connection, Refusal, End)
 
     def order(self) -> tuple[Order, socket.socket]:
         """Return the next order, and the channel of the worker that it orders."""
-        handed = self._orders.wait(self.template)
-        assert handed is not None
-        assert isinstance(handed.message, Order)
-        channel = socket.socket(fileno=handed.fds[0])
-        channel.settimeout(PATIENCE)
-        return handed.message, channel
+        while True:
+            handed = self._orders.wait(self.template)
+            assert handed is not None
+            channel = socket.socket(fileno=handed.fds[0])
+            channel.settimeout(PATIENCE)
+            if isinstance(handed.message, Order):
+                return handed.message, channel
+            self.attachers += 1
+            self.attacher = channel
 
     def message(self, channel: socket.socket) -> Handed | None:
         """Return what the broker tells a worker next; its descriptors are closed."""
@@ -162,6 +178,26 @@ def test_a_flood(played: Played, worker: socket.socket) -> None:
             for _ in range(1000):
                 handing.send(worker, Idle(12345 + round_))
         played.works()
+
+
+def test_it_asks_for_the_attacher_all_the_time(played: Played, worker: socket.socket) -> None:
+    """It is connected once a second; one attacher is started, for whom the broker knows it."""
+    before = played.descriptors()
+    worker.setblocking(False)
+    for _ in range(5):
+        with suppress(BlockingIOError, BrokenPipeError):
+            for _ in range(1000):
+                handing.send(worker, NeedsAttacher())
+        # Meanwhile another user is served: the order for the attacher comes before his.
+        played.works()
+    assert played.attachers == 1
+    with played.attacher:
+        served = Receiver(Serve).take(played.attacher)
+    assert served is not None
+    assert isinstance(served.message, Serve)
+    assert served.message.identity.uid == ADA
+    os.close(served.fds[0])
+    assert played.descriptors() <= before + 8
 
 
 def test_it_says_that_it_is_idle_though_more_comes(played: Played, worker: socket.socket) -> None:

@@ -26,6 +26,7 @@ from utraced.errors import Gone, NoSuchProcess, Unsupported
 from utraced.kernel.recorder_requests import Record
 from utraced.linux import sockets
 from utraced.linux.identity import Identity
+from utraced.worker.attachers import OwnAttacher
 from utraced.worker.recording import Recorder
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -211,7 +212,7 @@ def test_an_answer_to_a_request_that_was_cancelled_ends_the_recording() -> None:
     nothing: Any = None
 
     async def dialogue() -> bytes:
-        recorder = Recorder(lambda: control, Identity(0, 0))
+        recorder = Recorder(OwnAttacher(lambda: control, Identity(0, 0)))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(recorder.run)
             with anyio.move_on_after(0.01):

@@ -47,13 +47,11 @@ class SharedAttacher:
 
     def answer(self, channel: socket.socket, worker: int, identity: Identity) -> None:
         """Give worker number ``worker``, at the other end of ``channel``, a connection, or tell it why not."""
-        try:
+        # Where it takes nothing, nobody is to be told, and a log could be filled; of its end the loop hears.
+        with suppress(OSError):
             reason = self._connect(channel, worker, identity)
             if reason is not None:
                 handing.send(channel, Attacher(reason))
-        except OSError as error:
-            # It takes nothing, or has ended, of which the loop hears: there is nobody to be told.
-            log.error("worker of uid %d: takes no answer: %s", identity.uid, error.strerror)
 
     def forget(self, worker: int) -> None:
         """A worker has ended: without any that asked, the attacher is let go, and ends with its last connection."""
