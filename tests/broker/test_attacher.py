@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -160,27 +161,35 @@ class Calling:
         os.write(self._go, b"!")
 
     def end(self) -> None:
-        os.close(self._go)
-        os.waitpid(self.pid, 0)
+        """Have it end, if it has not been told to."""
+        if self._go >= 0:
+            os.close(self._go)
+            self._go = -1
+            os.waitpid(self.pid, 0)
 
 
-def own_trace(address: str) -> tuple[bool, int, int, int]:
-    """As a user: tell whether it is available, own calls, those of children, and calls of others."""
+def own_trace(address: str, started: Callable[[], object] = lambda: None) -> tuple[bool, int, int, int]:
+    """As a user: tell whether it is available, and count own calls, those of children, and those of others.
+
+    ``started`` is called when the trace is on.
+    """
     calling = own()
     try:
         with Peer(address) as peer:
             available = peer.call("daemon.hello")["features"]["backend.kernel"]["available"]
             start(peer, calling.pid, syscalls=["getppid"], follow=True)
+            started()
             calling.go()
-            events = []
+            calling.end()
+            calls = []
             for event in peer.events():
                 if event["kind"] == "syscall":
-                    events.append(event)
-                if len(events) == 2:
+                    calls.append(event)
+                if event["kind"] == "detached" and event["pid"] == calling.pid:
                     break
-            mine = sum(event["pid"] == calling.pid for event in events)
-            theirs = sum(event["return"] == calling.pid for event in events)
-            return available, mine, theirs, len(events) - mine - theirs
+            mine = sum(event["pid"] == calling.pid for event in calls)
+            theirs = sum(event["return"] == calling.pid for event in calls)
+            return available, mine, theirs, len(calls) - mine - theirs
     finally:
         calling.end()
 
@@ -198,6 +207,28 @@ def test_users_trace_their_own(daemon: System) -> None:
     told = status(attacher(daemon))
     assert {told[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {f"{NEEDED:016x}"}
     assert told["NoNewPrivs"] == "1"
+
+
+@needs_root
+def test_two_users_at_once_see_their_own(daemon: System) -> None:
+    arrived, arrive = os.pipe()
+    wait, go = os.pipe()
+
+    def both_are_on() -> None:
+        os.write(arrive, b"!")
+        os.read(wait, 1)
+
+    with ThreadPoolExecutor(2) as pool:
+        traces = [
+            pool.submit(lambda user=user: as_user(lambda: own_trace(daemon.address, both_are_on), user))
+            for user in (ADA, BOB)
+        ]
+        for _ in traces:
+            os.read(arrived, 1)
+        os.write(go, b"!!")
+        assert [trace.result() for trace in traces] == [(True, 1, 1, 0)] * 2
+    for fd in (arrived, arrive, wait, go):
+        os.close(fd)
 
 
 def kill(address: str, killed: str, template: int) -> None:
@@ -233,3 +264,19 @@ def test_it_ends_when_the_workers_have(daemon: System) -> None:
     for worker in daemon.workers():
         os.kill(worker, signal.SIGKILL)
     wait_end(found)
+
+
+@needs_root
+def test_a_trace_goes_on_without_the_broker(daemon: System) -> None:
+    before = programs()
+    with child(lambda: own_program(ADA)) as pid:
+        with Peer(daemon.address) as peer:
+            start(peer, pid)
+            found = attacher(daemon)
+            os.kill(daemon.pid, signal.SIGKILL)
+            wait_end(daemon.pid)
+            start(peer, pid)
+        wait_end(found)
+        # The kernel frees them a little later.
+        until(lambda: not programs() - before, "nothing of ours in the kernel")
+        assert status(pid)["State"][0] == "S"
