@@ -19,6 +19,7 @@ from tests.children import NOBODY, as_user, child, needs_root, own_program
 from tests.live.machine import PATIENCE, until
 from tests.systemd.units import SYSTEM, needs_activate, settings
 from tests.worker.daemon import Daemon, Peer
+from utraced.linux.attaching import VMLINUX
 
 UTRACED = (sys.executable, "-m", "utraced")
 
@@ -97,6 +98,10 @@ def test_with_the_capabilities_of_the_unit_all_is_done_that_is_to_be() -> None:
             try:
                 use(place)
                 assert as_user(lambda: Peer(place).call("daemon.hello"), 54_321)["target_user"] == "54321"
+                if Path(VMLINUX).exists():
+                    with child(own_program) as pid:
+                        started = as_user(lambda: Peer(place).call("trace.start", pid=pid, backend="kernel"))
+                        assert started["backend"] == "kernel"
             except (AssertionError, ConnectionResetError):
                 broker.stop()
                 if os.strerror(errno.ETOOMANYREFS) in broker.said:

@@ -26,6 +26,7 @@ from tests.systemd.units import SYSTEM, analyze, needs_analyze, settings
 from tests.worker.daemon import LAUNCH, Peer
 from utraced.api import process
 from utraced.api.methods import is_method
+from utraced.linux.attaching import VMLINUX
 from utraced.linux.prctl import set_dumpable
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
@@ -90,6 +91,8 @@ def use(place: Path) -> None:
         peer.call("thread.signal", pid=pid, tid=pid, signal="SIGCONT")
         peer.call("engine.detach", engine=engine)
         peer.call("trace.start", pid=pid)
+        if Path(VMLINUX).exists():
+            peer.call("trace.stop", trace=peer.call("trace.start", pid=pid, backend="kernel")["trace"])
 
 
 @needs_root
@@ -106,7 +109,7 @@ def test_a_broker_and_its_workers_do_with_what_the_unit_allows(tmp_path: Path) -
             as_user(lambda: use(place))
     lines = log.read_text()
     made_calls = calls(lines)
-    assert {"ptrace", "setresuid", "epoll_wait", "accept4"} <= made_calls
+    assert {"ptrace", "setresuid", "epoll_wait", "accept4", "bpf"} <= made_calls
     assert made_calls - allowed("utraced.service") == set()
     families = set(re.findall(r"\bsocket(?:pair)?\((\w+)", lines))
     assert families == set(settings(SYSTEM / "utraced.service")["RestrictAddressFamilies"]) == {"AF_UNIX"}
