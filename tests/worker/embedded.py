@@ -121,7 +121,7 @@ def _live(ours: socket.socket, theirs: socket.socket, prepare: Callable[[], obje
         from utraced.worker.serve import serve_embedded
 
         prepare()
-        serve_embedded(theirs.detach())
+        serve_embedded(theirs.detach(), lambda: None)
         code = 0
     except BaseException:
         traceback.print_exc()

@@ -222,7 +222,7 @@ def test_a_daemon_serves_its_own_user_and_not_root() -> None:
                 codecs.lookup("ascii")
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
                 own_program(NOBODY)
-                serve_listening([Inherited(os.dup(sock.fileno()), "user")], Notifier({}), Limits())
+                serve_listening([Inherited(os.dup(sock.fileno()), "user")], Notifier({}), Limits(), lambda: None)
             finally:
                 os._exit(0)
         try:

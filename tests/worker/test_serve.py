@@ -93,7 +93,7 @@ def serve_late(sock, gate, go, errors):
         os.dup2(errors, 2)
         os.close(go)
         os.read(gate, 1)
-        serve_embedded(sock.detach())
+        serve_embedded(sock.detach(), lambda: None)
     except BaseException as error:
         os.write(2, repr(error).encode())
     finally:

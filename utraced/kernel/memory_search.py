@@ -8,6 +8,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from utraced.api.map_records import MapRecord
+from utraced.errors import NoSuchProcess
 
 from .maps import read_maps
 from .memory import Span
@@ -62,6 +63,8 @@ class Search:
                     return Found(self._found, more)
             # A place that begins before where we ended may end behind it.
             return Found(self._found, self._at - len(self._pattern) + 1 if self._ended else None)
+        except ProcessLookupError:
+            raise NoSuchProcess(f"process {process.pid} has ended", pid=process.pid) from None
         finally:
             os.close(memory)
             os.close(pagemap)

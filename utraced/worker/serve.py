@@ -36,6 +36,7 @@ from utraced.tracing.waiting import Waiter
 from .attachers import BrokersAttacher, OwnAttacher, StartAttacher
 from .handed import Handed
 from .listen import Acceptor
+from .logs import start_log
 from .loop import Loop
 from .pump import Pump
 from .recording import Recorder
@@ -308,7 +309,7 @@ def serve_listening(
 
     ``attacher`` starts one.
     """
-    logging.basicConfig(format="utraced: %(message)s", level=logging.INFO)
+    start_log()
     audit = Audit(sink_of(os.environ), user=user_name(os.geteuid()))
     try:
         recorder = Recorder(OwnAttacher(attacher, own_identity()))

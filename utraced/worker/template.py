@@ -25,6 +25,7 @@ from utraced.linux.identity import assume
 from utraced.linux.prctl import set_name
 from utraced.syscalls.calls import signatures
 
+from .logs import start_log
 from .serve import serve_handed
 
 log = logging.getLogger("utraced")
@@ -49,7 +50,7 @@ def serve_orders(fd: int, *, load_attacher: Callable[[], None], be_attacher: Cal
     ``be_attacher`` is the attacher of who holds the other end of a channel, to its end; ``load_attacher`` loads it.
     """
     set_name("utraced-template")
-    logging.basicConfig(format="utraced: %(message)s", level=logging.INFO)
+    start_log()
     # The workers are nobody's concern here: the broker hears of their ends by their channels.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # The broker is told to end, and this process by it.
