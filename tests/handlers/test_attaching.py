@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from tests.children import child
+from tests.children import child, isolated
 from tests.kernel.by_hand import by_hand, finish
 from tests.kernel.targets import end_thread, target, threads_then
 from tests.live.machine import free, state, tracer, until
@@ -143,25 +143,25 @@ def test_a_stop_that_is_not_waited_for_to_the_end_is_told_by_an_event(monkeypatc
         assert hand.wait_for(events.Stop).why == "requested"
 
 
-@pytest.fixture
-def blocked():
-    """Keep SIGCHLD for who asks, as a worker does."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    yield
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
-
-
-@pytest.mark.usefixtures("blocked")
 def test_threads_that_stop_soon_are_not_waited_for(monkeypatch):
     monkeypatch.setattr(attaching, "SOON_NS", 10**10)
-    with target(threads_then(2)) as found, by_hand() as hand:
+
+    def stop(pid):
+        # As in a worker no thread of this process takes the signal from who asks for it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        with by_hand() as hand:
+            number = hand.call(engine.Attach(pid=pid)).engine
+            states = []
+            for _ in range(3):
+                stopped = hand.start(thread.Stop(engine=number))
+                states += [each.state for each in stopped.threads]
+                hand.call(thread.Resume(engine=number))
+            return states
+
+    with target(threads_then(2)) as found:
         found.go()
         found.hear(b"started")
-        number = hand.call(engine.Attach(pid=found.pid)).engine
-        for _ in range(3):
-            stopped = hand.start(thread.Stop(engine=number))
-            assert [each.state for each in stopped.threads] == ["held"] * 3
-            hand.call(thread.Resume(engine=number))
+        assert isolated(lambda: stop(found.pid)) == ["held"] * 9
 
 
 def test_those_that_do_not_are_waited_for_in_turn(asleep, monkeypatch):

@@ -94,8 +94,8 @@ def test_help_of_a_verb_has_an_example_and_the_exit_codes(verb: str, capsys: pyt
          ("with -H, name running processes with -p; for a command: ssh h utracectl trace COMMAND"
           " (see utracectl trace --help)")),
         (["events", "1", "--events", "exec,nope"],
-         ("argument --events: 'nope' is no event: they are clone, death, exec, exit, job_control, signal,"
-          " syscall_entry, syscall_exit, vfork_done (see utracectl events --help)")),
+         ("argument --events: 'nope' is no event: they are clone, death, exec, exit, job_control, library,"
+          " reap, signal, syscall_entry, syscall_exit, vfork_done (see utracectl events --help)")),
         (["call", "daemon.hello", "x"], "'x': a parameter is written NAME=VALUE (see utracectl call --help)"),
     ],
 )  # fmt: skip

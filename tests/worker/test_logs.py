@@ -13,7 +13,8 @@ def said(room: bool) -> bytes:
 
     def say() -> bytes:
         reading, writing = os.pipe()
-        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 4096)
+        if not room:
+            fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, 4096)
         os.dup2(writing, 2)
         logging.getLogger().handlers.clear()
         start_log()

@@ -8,7 +8,19 @@ from utracectl.pids import pid_argument
 
 HELP = "Print what happens to running processes, one JSON event a line."
 EXAMPLE = "utracectl events -f --events exec,death 4711"
-NAMES = ("clone", "death", "exec", "exit", "job_control", "signal", "syscall_entry", "syscall_exit", "vfork_done")
+NAMES = (
+    "clone",
+    "death",
+    "exec",
+    "exit",
+    "job_control",
+    "library",
+    "reap",
+    "signal",
+    "syscall_entry",
+    "syscall_exit",
+    "vfork_done",
+)
 """Those of ``engine.attach``, written here so that --help need not load the protocol."""
 
 
