@@ -22,6 +22,8 @@ NAMES = (
     "vfork_done",
 )
 """Those of ``engine.attach``, written here so that --help need not load the protocol."""
+USUAL = tuple(name for name in NAMES if name != "reap")
+"""An engine that is told of it lasts as long as a zombie that nobody waits for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add = parser.add_argument
     add("-f", "--follow", action="store_true", help="tell of the processes that they start too")
-    add("--events", type=_names, default=NAMES, metavar="LIST", help=f"only these, by default all: {', '.join(NAMES)}")
+    add(
+        "--events",
+        type=_names,
+        default=USUAL,
+        metavar="LIST",
+        help=f"these, by default all but reap: {', '.join(NAMES)}",
+    )
     add("pid", nargs="+", type=pid_argument, metavar="PID", help="a process")
 
 

@@ -16,7 +16,7 @@ def test_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
     assert events.run(parsed(events, "5", "6")) == 3
     assert events.run(parsed(events, "-f", "--events", "exec, death,exec", "5", host="far")) == 3
     assert calls == [
-        (([5, 6], events.NAMES), {"follow": False, "host": None}),
+        (([5, 6], events.USUAL), {"follow": False, "host": None}),
         (([5], ("exec", "death")), {"follow": True, "host": "far"}),
     ]
 
