@@ -81,6 +81,7 @@ def test_a_process_that_ends_while_it_is_waited_for():
     with target() as found, by_hand() as hand:
         waiting = hand.start(engine.Attach(pid=found.pid, hold=True))
         os.kill(found.pid, 9)
+        until(lambda: state(found.pid) in {"Z", "X", ""}, "the end of the process")
         assert finish(waiting).threads == ()
         hand.events()
         assert hand.told(events.Detached)[0].reason == "target_exited"

@@ -100,6 +100,9 @@ def read_of_clients(log: str) -> tuple[list[str], int]:
         elif name == "accept4" and first == for_all and result >= 0:
             theirs.add(result)
             taken += 1
+        elif name == "accept4":
+            # The number was closed by another thread, which strace may show in two halves.
+            theirs.discard(result)
         elif name == "recvmsg" and "SCM_RIGHTS" in rest:
             fds = re.findall(r"\d+", rest.partition("cmsg_data=[")[2].partition("]")[0])
             theirs.update(map(int, fds))

@@ -36,13 +36,13 @@ def serve_system(
     """
     _check()
     configuration = by_number(configuration)
-    set_name("utraced-broker")
     listeners: list[Inherited | Listener] = list(inherited)
     hand_over = None
     try:
         if path is not None or not inherited:
             listeners.append(_listener(path or SYSTEM_SOCKET))
         hand_over = _hand_over(place(listeners[0]))
+        set_name("utraced-broker")
         raise_open_files()
         trim()
         # Nothing is to be known of how the template ended: the kernel reaps it.
