@@ -15,6 +15,7 @@ from utraced.broker import admission
 from utraced.broker.admission import Admission, PeerEnded, label_confines, usable
 from utraced.errors import PermissionDenied
 from utraced.linux.capabilities import CAP_SYS_PTRACE, set_capabilities
+from utraced.linux.confinement import View
 from utraced.linux.identity import Identity
 from utraced.linux.prctl import no_new_privs
 
@@ -194,14 +195,17 @@ def test_no_answer_about_its_pidfd_lets_it_in(
         admitted(listener)
 
 
-def test_what_cannot_be_looked_at_is_refused(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", ["read", "root", None])
+def test_what_cannot_be_looked_at_is_refused(what: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     rules = Admission()
 
-    def fail(pid: int) -> object:
+    def fail(*_: object) -> object:
         raise OSError(errno.EACCES, "no")
 
-    monkeypatch.setattr(admission, "Admission", lambda: rules)
-    monkeypatch.setattr(admission.confinement, "read", fail)
+    if isinstance(what, str):
+        monkeypatch.setattr(View, what, fail)
+    else:
+        monkeypatch.setattr(admission, "View", fail)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, pytest.raises(PermissionDenied, match="cannot look at it"):
         rules.admit(ours)

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from tests.children import NOBODY, as_user, become, child, ended, isolated, libc, needs_root, zombie
+from tests.children import NOBODY, as_user, become, child, ended, fork, isolated, libc, needs_root, zombie
 from utraced.linux import confinement
-from utraced.linux.confinement import Confinement, Ids, Namespaces, parse, read, reasons
+from utraced.linux.confinement import Confinement, Ids, Namespaces, View, parse, read, reasons
 from utraced.linux.prctl import no_new_privs
 
 STATUS = (
@@ -199,8 +199,61 @@ def test_whom_we_may_not_look_into():
         assert as_user(ask, NOBODY) == errno.EACCES
 
 
-def test_what_the_kernel_does_not_say_is_an_error(monkeypatch):
-    monkeypatch.setattr(confinement, "_read_status", lambda directory: b"Name:\tx\n")
-    with pytest.raises(OSError, match="status") as told:
+@pytest.mark.parametrize(
+    ("what", "said", "error"),
+    [
+        ("_read_status", b"Name:\tx\n", "NoNewPrivs|Uid"),
+        ("_read_status", STATUS.replace(b"Seccomp:\t2", b"Seccomp:\tno"), "no"),
+    ],
+)
+def test_what_the_kernel_does_not_say_is_an_error(what, said, error, monkeypatch):
+    monkeypatch.setattr(View, what, lambda view: said)
+    with pytest.raises(OSError, match=error) as told:
         read(os.getpid())
     assert told.value.errno == errno.ENODATA
+
+
+@pytest.mark.parametrize("link", ["", "user", "user:[]", "user:[x]", "mnt:[4026531837]", "/", "user:4026531837"])
+def test_neither_is_a_namespace_of_another_form(link, monkeypatch):
+    monkeypatch.setattr(confinement.os, "readlink", lambda *_, **__: link)
+    with pytest.raises(OSError, match="not what it should be") as told:
+        read(os.getpid())
+    assert told.value.errno == errno.ENODATA
+
+
+def test_a_view_is_of_one_process_and_sees_it_change():
+    reading, writing = os.pipe()
+    told, tell = os.pipe()
+
+    def prepare():
+        os.read(reading, 1)
+        no_new_privs()
+        os.write(tell, b"!")
+
+    pid = fork()
+    if pid == 0:
+        try:
+            prepare()
+            os.read(reading, 1)
+        finally:
+            os._exit(0)
+    with View(pid) as view:
+        before = view.read()
+        assert view.read() == before
+        assert view.root() == (os.stat("/").st_dev, os.stat("/").st_ino)
+        os.write(writing, b"!")
+        os.read(told, 1)
+        assert reasons(view.read(), before) == ("no_new_privs is set",)
+        os.write(writing, b"!")
+        os.waitpid(pid, 0)
+        for look in (view.read, view.root):
+            with pytest.raises(OSError, match=r".") as ended_:
+                look()
+            assert ended_.value.errno in {errno.ENOENT, errno.ESRCH}
+    for fd in (reading, writing, told, tell):
+        os.close(fd)
+
+
+def test_a_status_of_any_length_is_read_whole(monkeypatch):
+    monkeypatch.setattr(confinement, "_CHUNK", 7)
+    assert read(os.getpid()).users == Ids(*os.getresuid(), os.geteuid())

@@ -16,6 +16,7 @@ from msgspec import structs
 from utraced.errors import PermissionDenied
 from utraced.linux import confinement
 from utraced.linux.capabilities import CAP_SETGID, CAP_SETUID
+from utraced.linux.confinement import View
 from utraced.linux.credentials import certain_pidfd, peer, peer_label
 from utraced.linux.identity import Identity, identity
 from utraced.linux.pidfd import alive
@@ -48,8 +49,9 @@ class Admission:
 
     def __init__(self, *, foreign_pid_namespaces: bool = False) -> None:
         """Raises OSError where /proc is not there or cannot be read."""
-        self._ours = confinement.read(os.getpid())
-        self._root = _root(os.getpid())
+        with View(os.getpid()) as view:
+            self._ours = view.read()
+            self._root = view.root()
         self._foreign = foreign_pid_namespaces
 
     def admit(self, sock: socket.socket) -> Admitted:
@@ -63,12 +65,13 @@ class Admission:
             raise _confined("it is in a pid namespace that is not below the daemon's")
         pidfd = _pidfd(sock)
         try:
-            # What is read before the pidfd is found alive is of the peer, as its pid was nobody else's until then.
-            # What confines a process confines it for good, so a second look misses nothing that came in between.
-            before = self._look(who.pid)
-            if not alive(pidfd):
-                raise PeerEnded
-            after = self._look(who.pid)
+            with _opened(who.pid) as view:
+                # What is opened before the pidfd is found alive is the peer, as its pid was nobody else's until then.
+                # What confines a process confines it for good, so a second look misses nothing that came in between.
+                before = self._look(view)
+                if not alive(pidfd):
+                    raise PeerEnded
+                after = self._look(view)
         finally:
             os.close(pidfd)
         found = tuple(dict.fromkeys((*before.reasons, *after.reasons, *_labelled(sock))))
@@ -107,18 +110,13 @@ class Admission:
         inside = (its.namespaces.user, its.namespaces.pid) == (ours.user, ours.pid)
         return there and inside and who.uid == 0 and its.effective & BECOMING == BECOMING
 
-    def _look(self, pid: int) -> _Look:
+    def _look(self, view: View) -> _Look:
         """Read how a process is confined; raises PermissionDenied, PeerEnded."""
         try:
-            its = confinement.read(pid)
-            root = _root(pid)
+            its = view.read()
+            root = view.root()
         except OSError as error:
-            if error.errno in {errno.ENOENT, errno.ESRCH}:
-                raise PeerEnded from error
-            if error.errno in LACKING:
-                raise
-            # Fail closed: whatever keeps us from looking may be what confines it.
-            raise _confined(f"the daemon cannot look at it: {os.strerror(error.errno or 0)}") from error
+            raise _unseen(error) from error
         if self._foreign:
             lent = its.namespaces._replace(pid=self._ours.namespaces.pid)
             its = structs.replace(its, namespaces=lent)
@@ -190,7 +188,19 @@ def _confined(*reasons: str) -> PermissionDenied:
     )
 
 
-def _root(pid: int) -> tuple[int, int]:
-    """Return which directory is the root of a process."""
-    status = os.stat(f"/proc/{pid}/root")
-    return status.st_dev, status.st_ino
+def _opened(pid: int) -> View:
+    """Return a process, to look at; raises PermissionDenied, PeerEnded."""
+    try:
+        return View(pid)
+    except OSError as error:
+        raise _unseen(error) from error
+
+
+def _unseen(error: OSError) -> Exception:
+    """Return what to make of a process that we could not look at: the error itself where we lack something."""
+    if error.errno in {errno.ENOENT, errno.ESRCH}:
+        return PeerEnded()
+    if error.errno in LACKING:
+        return error
+    # Fail closed: whatever keeps us from looking may be what confines it.
+    return _confined(f"the daemon cannot look at it: {os.strerror(error.errno or 0)}")

@@ -29,7 +29,7 @@ from utraced.configuration import Configuration
 from utraced.errors import LimitExceeded, PermissionDenied
 from utraced.linux import handing
 from utraced.linux.closing import close_aside
-from utraced.linux.credentials import peer
+from utraced.linux.credentials import peer, peer_uid
 from utraced.linux.ending import ending_signals
 from utraced.linux.handing import Connection, End, HandOn, Idle, NeedsAttacher, Order, Receiver, Refusal, StartAttacher
 from utraced.linux.identity import Identity
@@ -143,7 +143,7 @@ class Broker:
     def _listen(self) -> None:
         for listener in self._listeners:
             listener.socket.setblocking(False)
-            self._watch(listener.socket, partial(self._accept, listener))
+            self._watch(listener.socket, partial(self._accept, listener, place(listener)))
         if self._hand_over is not None:
             self._hand_over.socket.setblocking(False)
             self._watch(self._hand_over.socket, partial(self._accept_handing, self._hand_over))
@@ -171,12 +171,12 @@ class Broker:
 
     # Connections
 
-    def _accept(self, listener: Listening) -> None:
+    def _accept(self, listener: Listening, name: str) -> None:
         for _ in range(ACCEPTED):
             sock = self._accepted(listener)
             if sock is None:
                 return
-            self._waiting.add(peer(sock).uid, sock, place(listener))
+            self._waiting.add(peer_uid(sock), sock, name)
 
     def _accepted(self, listener: Listening) -> socket.socket | None:
         """Return the next connection, None where there is none, or nothing to take it with."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from msgspec import Struct
 
@@ -18,6 +18,7 @@ _SECCOMP = {1: "it runs in seccomp's strict mode", 2: "a seccomp filter is insta
 """Documentation/userspace-api/seccomp_filter.rst."""
 _LINES = re.compile(rb"^(Uid|Gid|CapPrm|CapEff|NoNewPrivs|Seccomp):([^\n]*)", re.MULTILINE)
 """Those few of some sixty lines: splitting them all would take ten times as long."""
+_CHUNK = 1 << 13
 
 
 class Ids(NamedTuple):
@@ -54,23 +55,74 @@ class Confinement(Struct, frozen=True):
     namespaces: Namespaces
 
 
+class View:
+    """One process, opened to look at how it is confined, more than once: it stays that one whoever has its pid later.
+
+    Use it as a context manager.  Raises OSError as ``read`` does.
+    """
+
+    __slots__ = ("_directory", "_last", "_status", "pid")
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._last: tuple[bytes, Namespaces, Confinement] | None = None
+        self._directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._status = os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._directory)
+        except BaseException:
+            os.close(self._directory)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._status)
+        os.close(self._directory)
+
+    def read(self) -> Confinement:
+        """Read how the process is confined now; raises OSError as ``read`` does."""
+        try:
+            namespaces = Namespaces(*map(self._namespace, ("user", "mnt", "pid")))
+            # Last: what confines for good may have come meanwhile, and is seen.
+            status = self._read_status()
+            if self._last is None or self._last[:2] != (status, namespaces):
+                self._last = status, namespaces, parse(status, namespaces)
+        except (KeyError, ValueError) as error:
+            raise OSError(errno.ENODATA, f"/proc/{self.pid} is not what it should be: {error}") from error
+        return self._last[2]
+
+    def root(self) -> tuple[int, int]:
+        """Return which directory is the root of the process: device and inode; raises OSError as ``read`` does."""
+        status = os.stat("root", dir_fd=self._directory)
+        return status.st_dev, status.st_ino
+
+    def _namespace(self, name: str) -> int:
+        """Return the inode number of a namespace: its link says it, "user:[4026531837]" (namespaces(7))."""
+        link = os.readlink(f"ns/{name}", dir_fd=self._directory)
+        kind, _, number = link.removesuffix("]").partition(":[")
+        if kind != name:
+            raise ValueError(f"ns/{name} leads to {link}")
+        return int(number)
+
+    def _read_status(self) -> bytes:
+        """Read all of the file; the kernel makes it when its beginning is read, so that its lines belong together."""
+        parts: list[bytes] = []
+        size = 0
+        while part := os.pread(self._status, _CHUNK, size):
+            parts.append(part)
+            size += len(part)
+        return b"".join(parts)
+
+
 def read(pid: int) -> Confinement:
     """Read how process ``pid`` is confined.
 
     Raises OSError: ENOENT or ESRCH where it has ended, EACCES where we may not look into it (PTRACE_MODE_READ, which
     its namespaces need), ENODATA where the kernel does not say it.  A pid may be reused: verify a pidfd after it.
     """
-    directory = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        namespaces = Namespaces(*(os.stat(f"ns/{name}", dir_fd=directory).st_ino for name in ("user", "mnt", "pid")))
-        # Last: what confines for good may have come meanwhile, and is seen.
-        status = _read_status(directory)
-    finally:
-        os.close(directory)
-    try:
-        return parse(status, namespaces)
-    except (KeyError, ValueError) as error:
-        raise OSError(errno.ENODATA, f"/proc/{pid}/status is not what it should be: {error}") from error
+    with View(pid) as view:
+        return view.read()
 
 
 def parse(status: bytes, namespaces: Namespaces) -> Confinement:
@@ -114,10 +166,3 @@ def _ids(line: bytes) -> Ids:
     if len(values) != len(Ids._fields):
         raise ValueError(f"{len(values)} ids where there should be four")
     return Ids(*map(int, values))
-
-
-def _read_status(directory: int) -> bytes:
-    """Read all of the file; the kernel makes it in one go, so that its lines belong together."""
-    fd = os.open("status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=directory)
-    with open(fd, "rb", buffering=0) as file:
-        return file.read()

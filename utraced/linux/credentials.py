@@ -27,6 +27,12 @@ def peer(sock: socket.socket) -> Peer:
     return Peer(pid=pid, uid=uid, gid=gid, groups=peer_groups(sock))
 
 
+def peer_uid(sock: socket.socket) -> int:
+    """Return the uid of the peer."""
+    _pid, uid, _gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return int(uid)
+
+
 def peer_groups(sock: socket.socket) -> tuple[int, ...]:
     """Return the peer's supplementary groups (SO_PEERGROUPS, Linux 4.13)."""
     groups = array.array("I")
