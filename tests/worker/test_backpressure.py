@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.abc
+import anyio.lowlevel
 import msgspec
 import pytest
 
 from tests.kernel.targets import make_calls, target
 from tests.worker.daemon import Daemon, Peer, listening
-from tests.worker.embedded import embedded, request
+from tests.worker.embedded import request
 from utraced.api import events
 from utraced.api.methods import registry
 from utraced.configuration import Limits
-from utraced.handlers.context import HANDLERS
 from utraced.handlers.limits import HELD_QUEUES, MAX_REPLIES
 from utraced.handlers.session import Session
 from utraced.kernel.tracer import Tracer
 from utraced.linux.credentials import peer
-from utraced.worker import transport
 from utraced.worker.transport import Transport
 from utraced.worker.turns import Turns
 from utraced.worker.waits import EventWaits
@@ -111,25 +111,6 @@ def test_descriptors_without_end(daemon: Daemon) -> None:
     os.close(reading)
 
 
-def test_only_so_many_requests_wait() -> None:
-    def prepare() -> None:
-        transport.MAX_WAITING = 3  # type: ignore[misc]
-
-        async def forever(*_: object) -> None:
-            await anyio.sleep_forever()
-
-        HANDLERS["process.list"] = forever
-
-    with embedded(prepare) as wire:
-        for number in range(5):
-            wire.send(request(number, "process.list"))
-        for number in (3, 4):
-            assert wire.answer(number)["error"]["data"]["limit"] == "max_waiting"
-        wire.send({"jsonrpc": "2.0", "method": "$/cancelRequest", "params": {"id": 1}})
-        assert wire.answer(1)["error"]["data"]["kind"] == "cancelled"
-        assert wire.ask("now", "daemon.hello")["result"]
-
-
 class Clock:
     """A clock that stands until it is set."""
 
@@ -150,7 +131,21 @@ class Scene:
         self.ours, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.clock = Clock()
         self.session = Session(1, peer(self.ours), Tracer(lambda _: None))
-        self.transport = Transport(self.ours, self.session, registry(), EventWaits(), Turns(list, clock=self.clock))
+        self.transport: Transport
+
+    def serve(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Serve the session in this loop."""
+        self.transport = Transport(
+            self.ours,
+            self.session,
+            registry(),
+            EventWaits(),
+            Turns(list, clock=self.clock),
+            pidfd=os.pidfd_open(os.getpid()),
+            tasks=tasks,
+            over=lambda _: None,
+        )
+        self.transport.start()
 
     def tell(self, size: int) -> None:
         """Tell events of about so many bytes."""
@@ -169,10 +164,9 @@ def play(act: Any) -> Scene:
 
     async def main() -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(scene.transport.serve)
-            await anyio.wait_all_tasks_blocked()
+            scene.serve(tasks)
             await act(scene)
-            tasks.cancel_scope.cancel()
+            scene.transport.end()
 
     anyio.run(main)
     scene.theirs.close()
@@ -206,7 +200,7 @@ def test_a_client_that_reads_a_little_stays() -> None:
             before = scene.session.queued
             while scene.session.queued == before:
                 scene.read()
-                await anyio.wait_all_tasks_blocked()
+                await anyio.lowlevel.checkpoint()
             assert not scene.transport.stalled(30)
 
     play(act)
@@ -245,7 +239,7 @@ def test_a_session_is_behind_until_half_is_read() -> None:
         assert session.congested()
         while not relieved:
             scene.read()
-            await anyio.wait_all_tasks_blocked()
+            await anyio.lowlevel.checkpoint()
         assert MAX_QUEUE // 4 < relieved[0] < MAX_QUEUE // 2
         assert not session.congested()
 

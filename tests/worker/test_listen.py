@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import codecs
-import errno
-import logging
 import os
 import resource
 import signal
@@ -10,26 +8,18 @@ import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
-import anyio
 import pytest
 
 from tests.children import NOBODY, as_user, fork, isolated, needs_root, own_program
 from tests.worker.daemon import Daemon, Peer, activated, address_of, listener, listening
-from utraced.api.methods import registry
-from utraced.audit import Audit
 from utraced.configuration import Limits
 from utraced.handlers.limits import MAX_WAITING
-from utraced.handlers.sessions import Sessions
-from utraced.kernel.tracer import Tracer
 from utraced.linux.listening import Inherited
 from utraced.linux.systemd import Notifier
 from utraced.worker import listen
-from utraced.worker.listen import Acceptor
 from utraced.worker.serve import serve_listening
-from utraced.worker.turns import Turns
 
 HELLO = b'{"jsonrpc":"2.0","id":1,"method":"daemon.hello"}'
 
@@ -252,91 +242,6 @@ def test_without_descriptors_the_service_goes_on() -> None:
             peer.socket.close()
         assert served == list(range(2, 32))
         assert first.call("daemon.hello")["session"] == 1
-
-
-class Lacking:
-    """A listening socket at which accept fails a number of times, then ends the test."""
-
-    def __init__(self, sock: socket.socket, failures: int) -> None:
-        self.name = "lacking"
-        self.socket: Any = self
-        self.calls = 0
-        self._sock = sock
-        self._failures = failures
-
-    def setblocking(self, _: bool) -> None: ...
-
-    def fileno(self) -> int:
-        return self._sock.fileno()
-
-    def accept(self) -> Any:
-        self.calls += 1
-        if self.calls <= self._failures:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        raise KeyboardInterrupt
-
-    def close(self) -> None: ...
-
-
-def test_a_lack_is_logged_once_and_waited_out(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    waits: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-
-    monkeypatch.setattr(
-        listen, "anyio", SimpleNamespace(sleep=sleep, wait_readable=anyio.wait_readable, lowlevel=anyio.lowlevel)
-    )
-    reading, writing = socket.socketpair()
-    writing.send(b"!")
-    lacking = Lacking(reading, 5)
-    sessions = Sessions(Tracer(lambda _: None), Limits(), Audit())
-    acceptor = Acceptor(sessions, registry(), cast(Any, None), Turns(list))
-    with caplog.at_level(logging.ERROR), pytest.raises(KeyboardInterrupt):
-        anyio.run(acceptor.run, lacking, cast(Any, None))
-    reading.close()
-    writing.close()
-    assert waits == [listen.RETRY] * 5
-    assert [record.getMessage() for record in caplog.records] == [
-        "cannot take more connections for now: Too many open files"
-    ]
-
-
-def test_a_user_has_a_number_of_sessions() -> None:
-    async def main() -> list[Any]:
-        served: list[int] = []
-
-        async def serve(sock: socket.socket, session: Any, pidfd: int) -> None:
-            served.append(session.session)
-            os.close(pidfd)
-            keep.append(sock)
-
-        keep: list[socket.socket] = []
-        sessions = Sessions(Tracer(lambda _: None), Limits(sessions=2), Audit())
-        with listener("most") as sock:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(
-                    Acceptor(sessions, registry(), serve, Turns(list)).run,
-                    SimpleNamespace(name="most", socket=sock),
-                    tasks,
-                )
-                address = address_of(sock)
-                peers = [Peer(address) for _ in range(3)]
-                peers[2].socket.send(HELLO)
-                await anyio.wait_readable(peers[2].socket)
-                answer = peers[2].next()
-                tasks.cancel_scope.cancel()
-        for sock in [*keep, *(peer.socket for peer in peers)]:
-            sock.close()
-        return [served, answer]
-
-    served, answer = anyio.run(main)
-    assert served == [1, 2]
-    assert answer["error"]["data"]["kind"] == "limit_exceeded"
-    assert answer["error"]["data"]["limit"] == "sessions"
-    assert answer["error"]["data"]["value"] == 2
 
 
 def test_the_file_is_private(tmp_path: Path) -> None:

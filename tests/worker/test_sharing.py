@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import anyio
@@ -36,7 +38,7 @@ class Served:
         self.now = 10**12
         self.turns = Turns(self.loop.waiting, clock=lambda: self.now, cpu=lambda: self.now)
         self.clients: list[socket.socket] = []
-        self.transports: list[Transport] = []
+        self.sessions: list[tuple[socket.socket, Session]] = []
 
     def client(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -44,7 +46,7 @@ class Served:
         who = msgspec.structs.replace(peer(ours), pid=number)
         session = Session(number, who, Tracer(lambda _: None))
         self.clients.append(theirs)
-        self.transports.append(Transport(ours, session, registry(), EventWaits(), self.turns))
+        self.sessions.append((ours, session))
         return theirs
 
     def carry_out(self, method: str) -> Callable[[Any, Context], Empty]:
@@ -57,24 +59,29 @@ class Served:
 
     def run(self, requests: int | None) -> None:
         """Serve until so many requests are carried out; None: until the first client's session has ended."""
-        ended = anyio.Event()
+        self.loop.run(partial(self._main, requests))
 
-        async def first() -> None:
-            await self.transports[0].serve()
-            ended.set()
-
-        async def main() -> None:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(first)
-                for transport in self.transports[1:]:
-                    tasks.start_soon(transport.serve)
-                if requests is None:
-                    await ended.wait()
-                while len(self.order) < (requests or 0):
-                    await anyio.lowlevel.checkpoint()
-                tasks.cancel_scope.cancel()
-
-        self.loop.run(main)
+    async def _main(self, requests: int | None) -> None:
+        over: list[Session] = []
+        transports: list[Transport] = []
+        async with anyio.create_task_group() as tasks:
+            for sock, session in self.sessions:
+                transport = Transport(
+                    sock,
+                    session,
+                    registry(),
+                    EventWaits(),
+                    self.turns,
+                    pidfd=os.pidfd_open(os.getpid()),
+                    tasks=tasks,
+                    over=lambda ended: over.append(ended.session),
+                )
+                transports.append(transport)
+                transport.start()
+            while len(self.order) < (requests or 0) or (requests is None and self.sessions[0][1] not in over):
+                await anyio.lowlevel.checkpoint()
+            for transport in transports:
+                transport.end()
 
 
 @contextmanager

@@ -241,6 +241,25 @@ def test_what_is_spent_beside_packets_counts_too() -> None:
     assert not scene.turns.goes_first(account)
 
 
+def test_who_connects_again_and_again_rests_for_others_and_not_for_itself() -> None:
+    scene = Scene()
+    busy, other = scene.client(1), scene.client(2)
+    pid = 101
+    for _ in range(10):
+        scene.turns.spend(scene.turns.connecting, DEAR)
+        scene.carry_out(busy, SHORT)
+        assert scene.turns.resting_for(pid) == 0
+    assert scene.turns.resting_for(102) > 0
+    scene.carry_out(other, SHORT)
+    assert scene.turns.resting_for(pid) > 0
+    scene.carry_out(busy, SHORT)
+    assert scene.turns.resting_for(pid) > 0
+    scene.now += PRESENT_NS
+    scene.turns.spend(scene.turns.connecting, DEAR)
+    scene.carry_out(busy, SHORT)
+    assert scene.turns.resting_for(pid) == 0
+
+
 def test_the_scene_asks_for_what_is_ready() -> None:
     seen: Sequence[tuple[int, int]] = [(2, EPOLLIN)]
     turns = Turns(lambda: seen)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from utraced.api import events
 from utraced.api import session as api
 from utraced.api.events import Event
-from utraced.audit import Audit
+from utraced.audit import Audit, Trail
 from utraced.configuration import Limits
 from utraced.errors import Gone, NoSuchObject
 from utraced.kernel.proc import comm_of
@@ -74,12 +74,14 @@ class Session:
     ``trail`` is where it is told what this session does.
     """
 
-    def __init__(self, session: int, peer: Peer, tracer: Tracer, limits: Limits = DEFAULTS) -> None:
+    def __init__(
+        self, session: int, peer: Peer, tracer: Tracer, limits: Limits = DEFAULTS, *, trail: Trail | None = None
+    ) -> None:
         self.session = session
         self.peer = peer
         self.tracer = tracer
         self.limits = limits
-        self.trail = Audit().trail(peer, None)
+        self.trail = trail or Audit().trail(peer, None)
         self.encoding: Encoding = JSON
         self.client: str | None = None
         self.access: SessionAccess = "full"

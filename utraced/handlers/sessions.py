@@ -52,9 +52,9 @@ class Sessions:
             )
         self._of_user[peer.uid] += 1
         self._last += 1
-        session = self.open[self._last] = Session(self._last, peer, self._tracer, self.limits)
+        trail = self.trail(peer, session=self._last, access=access)
+        session = self.open[self._last] = Session(self._last, peer, self._tracer, self.limits, trail=trail)
         session.fellows = self.open
-        session.trail = self.trail(peer, session=session.session, access=access)
         session.stirred = self.stirred
         session.access = access
         session.socket = socket

@@ -35,6 +35,8 @@ _PF_KTHREAD = 0x0020_0000
 """linux/include/linux/sched.h."""
 
 _CHUNK = 1 << 16
+_LONGEST_NAME = 256
+"""Bytes of /proc/PID/comm are fewer, also of a thread of the kernel."""
 
 
 class Stat(NamedTuple):
@@ -229,7 +231,11 @@ def split_strings(data: bytes) -> tuple[bytes, ...]:
 def comm_of(pid: int) -> bytes | None:
     """Return the name of a process or thread, or None where it has ended or is hidden."""
     try:
-        with Process(pid) as process:
-            return process.stat().comm
+        with ending(pid):
+            fd = os.open(f"/proc/{pid}/comm", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                return os.read(fd, _LONGEST_NAME).removesuffix(b"\n")
+            finally:
+                os.close(fd)
     except (NoSuchProcess, PermissionError):
         return None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
-import anyio
 import anyio.abc
 
 from utraced.errors import PermissionDenied, UtracedError
@@ -26,87 +28,143 @@ from .turns import Turns
 log = logging.getLogger("utraced")
 
 CONNECTION_NS = 250_000
-"""Nanoseconds that a connection takes at least, from its first task to its last; 500 a second must be possible."""
+"""Nanoseconds that a connection takes at least, from its first packet to its last; 500 a second must be possible."""
 REFUSED_AT_ONCE = 100
 """Connections of others that wait for their answer; more are closed without."""
 RETRY = 0.1
 """Seconds until a connection is accepted that lacked a descriptor or memory."""
 SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
-Serve = Callable[[socket.socket, Session, int], Coroutine[Any, Any, None]]
+Serve = Callable[[socket.socket, Session, int], None]
 """Serves a session over its socket until its end; the pidfd of its peer is the third argument."""
 
 
-class Acceptor:
-    """Accepts at one listening socket after another's manner: all share the sessions.
+class Arrived(NamedTuple):
+    """A connection that came in at socket ``name``; ``check`` raises where it is not served."""
 
-    Whoever connects without end is held back as one client by ``turns``.
+    sock: socket.socket
+    name: str
+    access: SessionAccess
+    check: Callable[[Peer], None] | None
+
+
+class Acceptor:
+    """Makes connections sessions, of whatever brings them: all share the sessions.
+
+    Whoever connects without end is held back as one client by ``turns``: for that long nothing is listened to that
+    brings connections.  ``tasks`` are those that answer who is refused.
     """
 
-    def __init__(self, sessions: Sessions, registry: Registry, serve: Serve, turns: Turns) -> None:
+    def __init__(
+        self, sessions: Sessions, registry: Registry, serve: Serve, turns: Turns, tasks: anyio.abc.TaskGroup
+    ) -> None:
         self._sessions = sessions
         self._registry = registry
         self._serve = serve
         self._turns = turns
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self._sources: dict[int, Callable[[], None]] = {}
+        self._paused: asyncio.Handle | None = None
+        self._unserved: deque[Arrived] = deque()
         self._refused = 0
         self._short = False
 
-    async def run(self, listener: Listening, tasks: anyio.abc.TaskGroup) -> None:
-        """Accept for ever."""
+    def listen(self, listener: Listening) -> None:
+        """Accept at a listening socket from now on."""
         listener.socket.setblocking(False)
-        while True:
-            await anyio.wait_readable(listener.socket)
-            try:
-                sock, _address = listener.socket.accept()
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                if error.errno in SHORT_OF:
-                    await self._lack(error)
-                continue  # else the peer is gone again (accept(2))
-            await self.take(sock, listener.name, tasks, check=_check)
+        self.add(listener.socket, partial(self._accept, listener))
 
-    async def take(
+    def add(self, source: socket.socket, react: Callable[[], None]) -> None:
+        """Have ``react`` called when something has come that may be a connection."""
+        self._sources[source.fileno()] = react
+        if self._paused is None:
+            self._loop.add_reader(source.fileno(), react)
+
+    def remove(self, source: socket.socket) -> None:
+        """Listen to a source no more."""
+        if self._sources.pop(source.fileno(), None) is not None:
+            self._loop.remove_reader(source.fileno())
+
+    def close(self) -> None:
+        """Take no more connections; those that could not be served yet are closed."""
+        if self._paused is not None:
+            self._paused.cancel()
+        for fd in self._sources:
+            self._loop.remove_reader(fd)
+        self._sources.clear()
+        while self._unserved:
+            leave(self._unserved.popleft().sock)
+
+    def _accept(self, listener: Listening) -> None:
+        try:
+            sock, _address = listener.socket.accept()
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno in SHORT_OF:
+                self._lack(error)
+            return  # else the peer is gone again (accept(2))
+        self.take(sock, listener.name, check=_check)
+
+    def take(
         self,
         sock: socket.socket,
         name: str,
-        tasks: anyio.abc.TaskGroup,
         *,
         access: SessionAccess = "full",
-        check: Callable[[Peer], None] = lambda _: None,
+        check: Callable[[Peer], None] | None = None,
     ) -> None:
         """Make a connection that came in at socket ``name`` a session, unless ``check`` raises."""
-        self._turns.spend(self._turns.connecting, CONNECTION_NS)
-        await anyio.sleep(self._turns.resting(self._turns.connecting) / 1e9)
-        while True:
+        self._unserved.append(Arrived(sock, name, access, check))
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Serve what has arrived, as far as that goes now."""
+        while self._unserved and self._paused is None:
+            arrived = self._unserved.popleft()
             try:
-                who = peer(sock)
-                pidfd = peer_pidfd(sock)
-                break
-            except OSError as error:
-                if error.errno not in SHORT_OF:
-                    leave(sock)  # the peer has ended
-                    return
-                await self._lack(error)
+                self._make(arrived)
+            except Exception:
+                # A bug of ours ends this connection, and no other.
+                log.exception("a connection ended by an internal error")
+                leave(arrived.sock)
+
+    def _make(self, arrived: Arrived) -> None:
+        sock = arrived.sock
+        try:
+            who = peer(sock)
+            pidfd = peer_pidfd(sock)
+        except OSError as error:
+            if error.errno in SHORT_OF:
+                self._unserved.appendleft(arrived)
+                self._lack(error)
+            else:
+                leave(sock)  # the peer has ended
+            return
         self._short = False
         try:
-            check(who)
+            if arrived.check is not None:
+                arrived.check(who)
             self._turns.check(who.pid)
-            session = self._sessions.add(who, access=access, socket=name)
+            session = self._sessions.add(who, access=arrived.access, socket=arrived.name)
         except UtracedError as error:
             os.close(pidfd)
-            self.refuse(sock, error, tasks)
-            return
-        tasks.start_soon(self._serve, sock, session, pidfd)
+            self.refuse(sock, error)
+        else:
+            self._serve(sock, session, pidfd)
+        self._turns.spend(self._turns.connecting, CONNECTION_NS)
+        if rest := self._turns.resting_for(who.pid):
+            self._pause(rest / 1e9)
 
-    def refuse(self, sock: socket.socket, error: UtracedError, tasks: anyio.abc.TaskGroup) -> None:
+    def refuse(self, sock: socket.socket, error: UtracedError) -> None:
         """Answer a connection's first request with ``error``, and close it."""
         self._sessions.trail(peer(sock)).failed(error, method="connect")
         if self._refused >= REFUSED_AT_ONCE:
             leave(sock)
             return
         self._refused += 1
-        tasks.start_soon(self._answer, sock, error)
+        self._tasks.start_soon(self._answer, sock, error)
 
     async def _answer(self, sock: socket.socket, error: UtracedError) -> None:
         try:
@@ -114,12 +172,24 @@ class Acceptor:
         finally:
             self._refused -= 1
 
-    async def _lack(self, error: OSError) -> None:
+    def _lack(self, error: OSError) -> None:
         """Wait for descriptors or memory; log it once, until there were some again."""
         if not self._short:
             self._short = True
             log.error("cannot take more connections for now: %s", error.strerror)
-        await anyio.sleep(RETRY)
+        self._pause(RETRY)
+
+    def _pause(self, seconds: float) -> None:
+        for fd in self._sources:
+            self._loop.remove_reader(fd)
+        self._paused = self._loop.call_later(seconds, self._resume)
+
+    def _resume(self) -> None:
+        self._paused = None
+        self._go_on()
+        if self._paused is None:
+            for fd, react in self._sources.items():
+                self._loop.add_reader(fd, react)
 
 
 def _check(who: Peer) -> None:

@@ -7,8 +7,9 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from time import monotonic_ns
 from typing import Any
 
@@ -34,6 +35,7 @@ from utraced.linux.systemd import Notifier
 from utraced.tracing.waiting import Waiter
 
 from .attachers import BrokersAttacher, OwnAttacher, StartAttacher
+from .changes import Changes
 from .handed import Handed
 from .listen import Acceptor
 from .logs import start_log
@@ -52,6 +54,8 @@ PATIENCE = 0.05
 """Seconds between looks whether the threads that are to stop still can."""
 LOOK = 0.25
 """Seconds between looks whether zombies have been reaped, where the kernel does not tell (before Linux 6.9)."""
+LINGER = 1.0
+"""Seconds in which clients may read what the end of the daemon left them."""
 LETTING_GO = 5.0
 """Seconds in which threads are to stop to be detached; what is in uninterruptible sleep the kernel detaches."""
 
@@ -88,44 +92,63 @@ class Worker:
         self._late = anyio.Event()
         self._free = anyio.Event()
         self._unreaped = anyio.Event()
-        self._changed = anyio.Event()
+        self._changes = Changes()
 
     async def embedded(self, sock: socket.socket) -> None:
         """Serve ``sock`` until its end, SIGTERM or the client's death, then let go of everything."""
-        async with self._pumping(), anyio.create_task_group() as serving:
-            serving.start_soon(self._watch_signals, (signal.SIGTERM,), serving.cancel_scope)
-            await self._serve(sock, self.sessions.add(peer(sock)), peer_pidfd(sock))
+        async with self._pumping(), self._serving() as serving:
+            await serving.start(self._watch_signals, (signal.SIGTERM,), serving.cancel_scope)
+            self._serve(serving, sock, self.sessions.add(peer(sock)), peer_pidfd(sock))
+            while self._changes.sessions:
+                await self._changes.next()
             serving.cancel_scope.cancel()
 
     async def listening(self, listeners: Sequence[Listening], notifier: Notifier) -> None:
         """Serve whoever connects to ``listeners`` until SIGTERM, SIGINT or SIGHUP, then let go of everything."""
-        acceptor = Acceptor(self.sessions, self._registry, self._serve_apart, self._turns)
         names = ", ".join(listener.name for listener in listeners)
-        async with self._pumping(), anyio.create_task_group() as serving:
+        async with self._pumping(), self._serving() as serving:
             await serving.start(self._watch_signals, ending_signals(), serving.cancel_scope, notifier)
-            for listener in listeners:
-                serving.start_soon(acceptor.run, listener, serving)
-            log.info("pid %d listens at %s", os.getpid(), names)
-            notifier.tell(READY=1, STATUS=f"Listening at {names}")
-            serving.start_soon(self._report, notifier, names)
+            with self._accepting(serving) as acceptor:
+                for listener in listeners:
+                    acceptor.listen(listener)
+                log.info("pid %d listens at %s", os.getpid(), names)
+                notifier.tell(READY=1, STATUS=f"Listening at {names}")
+                await self._report(notifier, names)
         log.info("stopped")
 
     async def handed(self, channel: socket.socket, attachers: BrokersAttacher, idle_seconds: float) -> None:
         """Serve whom the broker hands on over ``channel``, until it says so or a signal does, or nobody is left."""
-        acceptor = Acceptor(self.sessions, self._registry, self._serve_apart, self._turns)
-        async with self._pumping(), anyio.create_task_group() as serving:
+        async with self._pumping(), self._serving() as serving:
             await serving.start(self._watch_signals, ending_signals(), serving.cancel_scope)
-            source = Handed(
-                channel,
-                acceptor,
-                attachers,
-                busy=lambda: bool(self.sessions.open),
-                changed=lambda: self._changed,
-                idle_seconds=idle_seconds,
-            )
-            if await source.run(serving):
-                self._say_stopping()
+            with self._accepting(serving) as acceptor:
+                source = Handed(channel, acceptor, attachers, self._changes, idle_seconds=idle_seconds)
+                if await source.run(serving):
+                    self._say_stopping()
             serving.cancel_scope.cancel()
+
+    @contextmanager
+    def _accepting(self, serving: anyio.abc.TaskGroup) -> Iterator[Acceptor]:
+        """Give what makes connections sessions, meanwhile."""
+        acceptor = Acceptor(self.sessions, self._registry, partial(self._serve, serving), self._turns, serving)
+        try:
+            yield acceptor
+        finally:
+            acceptor.close()
+
+    @asynccontextmanager
+    async def _serving(self) -> AsyncIterator[anyio.abc.TaskGroup]:
+        """Give the tasks of requests that wait; after them, end all sessions."""
+        try:
+            async with anyio.create_task_group() as serving:
+                yield serving
+        finally:
+            for transport in list(self._transports.values()):
+                transport.end()
+            with anyio.move_on_after(LINGER, shield=True):
+                while self._transports:
+                    await self._changes.next()
+            for transport in list(self._transports.values()):
+                transport.leave()
 
     @asynccontextmanager
     async def _pumping(self) -> AsyncIterator[None]:
@@ -146,39 +169,22 @@ class Worker:
         self.tracer.close()
         self.sessions.audit.close()
 
-    async def _serve(self, sock: socket.socket, session: Session, pidfd: int) -> None:
+    def _serve(self, serving: anyio.abc.TaskGroup, sock: socket.socket, session: Session, pidfd: int) -> None:
         """Serve one session until its client hangs up, or ends though a child of its may keep the socket open."""
-        transport = Transport(sock, session, self._registry, self._waits, self._turns)
-        self._transports[session] = transport
+        transport = self._transports[session] = Transport(
+            sock, session, self._registry, self._waits, self._turns, pidfd=pidfd, tasks=serving, over=self._over
+        )
         session.trail.connected()
-        self._stir()
-        try:
-            async with anyio.create_task_group() as serving:
-                serving.start_soon(self._watch_peer, pidfd, serving.cancel_scope)
-                await transport.serve()
-                serving.cancel_scope.cancel()
-        finally:
-            os.close(pidfd)
-            del self._transports[session]
-            self.sessions.remove(session)
-            session.trail.ended(transport.reason)
-            self._stir()
+        self._changes.came()
+        transport.start()
 
-    def _stir(self) -> None:
-        """Wake who waits for a change of the sessions."""
-        self._changed.set()
-        self._changed = anyio.Event()
-
-    async def _serve_apart(self, sock: socket.socket, session: Session, pidfd: int) -> None:
-        """Serve one session of several: a bug of ours that ends it does not end the others."""
-        try:
-            await self._serve(sock, session, pidfd)
-        except Exception:
-            log.exception("session %d ended by an internal error", session.session)
-
-    async def _watch_peer(self, pidfd: int, scope: anyio.CancelScope) -> None:
-        await anyio.wait_readable(pidfd)
-        scope.cancel()
+    def _over(self, transport: Transport) -> None:
+        """Forget a session that has ended."""
+        session = transport.session
+        del self._transports[session]
+        self.sessions.remove(session)
+        session.trail.ended(transport.reason)
+        self._changes.went()
 
     async def _watch_stalls(self) -> None:
         while True:
@@ -220,10 +226,9 @@ class Worker:
         """Tell the service manager how many sessions there are, at most once a second."""
         told = 0
         while True:
-            changed = self._changed
-            count = len(self._transports)
+            count = self._changes.sessions
             if count == told:
-                await changed.wait()
+                await self._changes.next()
                 continue
             notifier.tell(STATUS=f"Listening at {names}, {count} session{'s'[: count != 1]}")
             told = count

@@ -168,12 +168,17 @@ class Turns:
         self.now_ns = self.clock()
         return self.rest(account)
 
-    def rest(self, account: Account) -> int:
-        """Return the same from ``now_ns`` on."""
+    def resting_for(self, pid: int) -> int:
+        """Return for how many nanoseconds nobody is to connect after process ``pid``, as there are others than it."""
+        self.now_ns = self.clock()
+        return self.rest(self.connecting, self._by_pid.get(pid))
+
+    def rest(self, account: Account, who: Account | None = None) -> int:
+        """Return the same from ``now_ns`` on; ``who`` uses the account, where that is not its own."""
         rest = account.free_ns - self.now_ns
         if rest <= AT_LEAST_NS:
             return 0
-        other_ns = self._before_ns if account is self._last else self._last_ns
+        other_ns = self._before_ns if (who or account) is self._last else self._last_ns
         if self.now_ns - other_ns >= PRESENT_NS:
             return 0
         account.rested_ns = self.now_ns
