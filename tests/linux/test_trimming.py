@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
 
 from tests.children import isolated
 from utraced.linux import trimming
-from utraced.linux.trimming import trim
+from utraced.linux.trimming import release, trim
 
 
 def resident() -> int:
@@ -15,13 +16,14 @@ def resident() -> int:
         return int(file.read().split()[1])
 
 
-def test_what_is_free_is_given_back() -> None:
+@pytest.mark.parametrize("how", [release, trim])
+def test_what_is_free_is_given_back(how: Callable[[], bool]) -> None:
     def give() -> tuple[bool, int]:
         # Too small to be mappings of their own; the last one, above them, keeps the heap from shrinking by itself.
         blocks = [bytearray(b"x") * 100_000 for _ in range(100)]
         del blocks[:-1]
         before = resident()
-        return trim(), before - resident()
+        return how(), before - resident()
 
     done, pages = isolated(give)
     assert done
@@ -30,4 +32,5 @@ def test_what_is_free_is_given_back() -> None:
 
 def test_a_c_library_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trimming.ctypes, "CDLL", lambda name: SimpleNamespace())
+    assert not release()
     assert not trim()

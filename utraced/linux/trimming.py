@@ -7,14 +7,19 @@ import gc
 
 
 def trim() -> bool:
-    """Return free memory to the kernel (malloc_trim(3)): loading modules leaves a megabyte of it.
+    """Collect garbage, and then as ``release``: loading modules leaves a megabyte."""
+    gc.collect()
+    return release()
+
+
+def release() -> bool:
+    """Return free memory to the kernel (malloc_trim(3)): 0.3 ms where there are 10 MB.
 
     False where the C library has no such function.
     """
-    gc.collect()
     try:
-        release = ctypes.CDLL(None).malloc_trim
+        malloc_trim = ctypes.CDLL(None).malloc_trim
     except AttributeError:
         return False
-    release(0)
+    malloc_trim(0)
     return True

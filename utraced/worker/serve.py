@@ -42,6 +42,7 @@ from .logs import start_log
 from .loop import Loop
 from .pump import Pump
 from .recording import Recorder
+from .slack import Slack
 from .transport import Transport
 from .turns import Turns
 from .waits import EventWaits
@@ -87,6 +88,7 @@ class Worker:
             recorder.told = lambda: self._flush(idle=True)
         self._pump = Pump(self.tracer, self._sigchld, self._flush, loop.ready)
         self._turns = Turns(loop.waiting, clock=clock)
+        self._slack = Slack()
         self._registry = registry()
         self._transports: dict[Session, Transport] = {}
         self._late = anyio.Event()
@@ -184,6 +186,7 @@ class Worker:
         del self._transports[session]
         self.sessions.remove(session)
         session.trail.ended(transport.reason)
+        self._slack.ended()
         self._changes.went()
 
     async def _watch_stalls(self) -> None:

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from utraced.worker.slack import APART_NS, ENDED, Slack
+
+
+class Heap:
+    def __init__(self) -> None:
+        self.now = 5
+        self.given = 0
+        self.slack = Slack(clock=lambda: self.now, give=self._give)
+
+    def _give(self) -> bool:
+        self.given += 1
+        return True
+
+    def end(self, connections: int) -> None:
+        for _ in range(connections):
+            self.slack.ended()
+
+
+def test_after_many_connections_and_some_time() -> None:
+    heap = Heap()
+    heap.now += APART_NS
+    heap.end(ENDED - 1)
+    assert heap.given == 0
+    heap.end(1)
+    assert heap.given == 1
+
+
+def test_not_soon_again() -> None:
+    heap = Heap()
+    heap.now += APART_NS
+    heap.end(ENDED)
+    heap.now += APART_NS - 1
+    heap.end(5 * ENDED)
+    assert heap.given == 1
+    heap.now += 1
+    heap.end(1)
+    assert heap.given == 2
+
+
+def test_it_counts_anew_each_time() -> None:
+    heap = Heap()
+    heap.now += APART_NS
+    heap.end(ENDED)
+    heap.now += APART_NS
+    heap.end(ENDED - 1)
+    assert heap.given == 1
