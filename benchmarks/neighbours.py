@@ -1,10 +1,11 @@
 """What one client does to others: how much slower they are beside it than beside one that behaves.
 
-The daemon has one loop.  A client that always has some requests on their way, and reads every answer, takes its fair
-share of it: that is the neighbour to compare with.  "Slower" is what the author of a client would see, of three: one
-that asks now and then (the median time of its answers), one that asks without pause (the same), and one that keeps
-several requests on their way (time for each).  A packet cannot be interrupted, so one answer may come later by the time
-that a packet of the neighbour's takes; it is the medians that must hold.
+"Slower" is what the author of a client would see, of three: one that asks now and then (the median time of its
+answers), one that asks without pause (the same), and one that keeps several requests on their way (time for each).  The
+first leaves the loop free most of the time, and is compared with itself alone.  The others would fill it, and share it
+with whoever else does: they are compared with themselves beside a client that always has some requests on their way and
+reads every answer, which takes its fair share.  A packet cannot be interrupted, so one answer may come later by the
+time that a packet of the neighbour's takes; it is the medians that must hold.
 
 The daemon has one CPU, the clients the other, where the neighbour runs when the measured client does not: how the
 kernel shares out CPUs is not what is measured.
@@ -51,7 +52,7 @@ Neighbour = Callable[[Path], None]
 
 
 def slow_down(folder: Path, *, milliseconds: int, rounds: int) -> list[Row]:
-    """Measure each client beside each neighbour, and right before beside the one that behaves.
+    """Measure each client beside each neighbour, and right before as it is to be compared.
 
     Raises ``RuntimeError`` where descriptors of a neighbour stay behind.
     """
@@ -71,7 +72,7 @@ def slow_down(folder: Path, *, milliseconds: int, rounds: int) -> list[Row]:
                 before = _state(pid)
                 for client, measure in CLIENTS.items():
                     once = partial(measure, path, milliseconds / 1000)
-                    taken = beside(_behaves, once), beside(neighbour, once)
+                    taken = beside(COMPARED[client], once), beside(neighbour, once)
                     found.setdefault((client, name), []).append(taken)
                 kept.setdefault(name, []).append(_settled(pid, before) - before[0])
     return [_row(f"{client} beside one that {name}", taken) for (client, name), taken in found.items()] + [
@@ -81,8 +82,8 @@ def slow_down(folder: Path, *, milliseconds: int, rounds: int) -> list[Row]:
 
 
 def _row(name: str, taken: list[tuple[float, float]]) -> Row:
-    """Return the time beside a neighbour, and its ratio to the time beside one that behaves."""
-    ratios = [beside / fair for fair, beside in taken]
+    """Return the time beside a neighbour, and its ratio to the time compared with."""
+    ratios = [beside / before for before, beside in taken]
     value = median(beside for _, beside in taken)
     return Row(name, value, "µs", median(ratios), min(ratios), max(ratios), AIM)
 
@@ -126,7 +127,8 @@ def _several(path: Path, seconds: float) -> float:
         return (time.monotonic() - started) * 1e6 / count
 
 
-CLIENTS = {"now and then": _now_and_then, "without pause": _without_pause, f"{AHEAD} at a time": _several}
+NOW_AND_THEN, WITHOUT_PAUSE, SEVERAL = "now and then", "without pause", f"{AHEAD} at a time"
+CLIENTS = {NOW_AND_THEN: _now_and_then, WITHOUT_PAUSE: _without_pause, SEVERAL: _several}
 
 
 def _beside(path: Path, cpu: int, neighbour: Neighbour, measure: Callable[[], float]) -> float:
@@ -166,6 +168,14 @@ def _behaves(path: Path) -> None:
         while True:
             sock.recv(1 << 16)
             sock.send(next(packets))
+
+
+def _is_idle(_path: Path) -> None:
+    """Do nothing, without a connection."""
+    signal.pause()
+
+
+COMPARED: dict[str, Neighbour] = {NOW_AND_THEN: _is_idle, WITHOUT_PAUSE: _behaves, SEVERAL: _behaves}
 
 
 def _sends(packets: list[bytes], path: Path, *, reads: bool, fds: int = 0) -> None:
