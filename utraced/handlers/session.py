@@ -266,7 +266,8 @@ class Session:
 
         While a reply that brings a new id is awaited events wait, and of the replies only those that follow them.
         """
-        self._replies += sum(len(packet.data) for packet in packets)
+        for packet in packets:
+            self._replies += len(packet.data)
         if not self.creating:
             self.flush()
         elif follows:

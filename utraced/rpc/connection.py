@@ -140,6 +140,8 @@ class Connection:
 
     def take_unsent(self) -> list[int]:
         """Return the descriptors of results that were not sent, for the transport to close, and forget them."""
+        if not self._unsent:
+            return []
         unsent, self._unsent = self._unsent, []
         return unsent
 

@@ -28,6 +28,11 @@ class Descriptors:
     def __init__(self, fds: tuple[int, ...] = ()) -> None:
         self._fds: list[int | None] = list(fds)
 
+    @property
+    def any(self) -> bool:
+        """Whether the packet came with descriptors, taken meanwhile or not."""
+        return bool(self._fds)
+
     def take(self, index: int) -> int:
         """Return the descriptor at ``index``, counted from 0 over the whole packet.
 

@@ -79,24 +79,24 @@ class Answers:
         ``answered`` is called when one that had to wait has its answer, or the end of the session cancelled it; with
         the error, a bug of ours, where it could not be answered.
         """
-        creates = type(request.params).creates
-        session = self._session
+        session, kind = self._session, type(request.params)
+        creates, tracer = kind.creates, session.tracer
         session.creating += creates
-        context = Context(session, session.tracer, request.descriptors, self._waits)
         try:
             if len(self.waiting) >= MAX_WAITING:
                 raise _too_many_waiting()
             handler = HANDLERS.get(request.method)
             if handler is None:
                 raise MethodNotFound(f"{request.method} is not carried out here")
-            if session.access == "observe" and type(request.params).access == "changes":
+            if session.access == "observe" and kind.access == "changes":
                 raise _may_only_look(request.method)
-            result = handler(request.params, context)
+            result = handler(request.params, Context(session, tracer, request.descriptors, self._waits))
         except Exception as error:  # whatever a handler raises is told to the client, our bugs as internal_error
             self._finish(request, error, creates=creates)
             return
         finally:
-            session.tracer.perform()
+            if tracer.core.actions:
+                tracer.perform()
         if not isinstance(result, Struct) and inspect.isawaitable(result):
             self._turns.spend(self._account, WAITING_NS)
             self.waiting[request] = anyio.CancelScope()
@@ -157,7 +157,8 @@ class Answers:
             except InternalError as error:
                 close_aside(fds)
                 packets = connection.error(request, _bug(request, error))
-        close_aside(connection.take_unsent())
+        if unsent := connection.take_unsent():
+            close_aside(unsent)
         session.reply(packets, follows=type(request.params).follows)
         if request.batch is None or request.is_notification:
             session.creating -= creates

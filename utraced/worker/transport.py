@@ -296,7 +296,8 @@ class Transport:
             self._answers.cancel(request)
         if message.replies:
             self.session.reply(message.replies)
-        self._close(message.fds.unclaimed())
+        if message.fds.any:
+            self._close(message.fds.unclaimed())
         self.flush()
 
     def _close(self, fds: Sequence[int]) -> None:
