@@ -1,11 +1,13 @@
 import os
+import resource
 import socket
+from functools import partial
 
 import anyio
 import msgspec
 import pytest
 
-from tests.children import child
+from tests.children import become, child, isolated, needs_root
 from tests.kernel.targets import make_calls, spin, target
 from tests.live.machine import free, until
 from tests.worker.embedded import embedded, notification, request
@@ -13,6 +15,8 @@ from tests.worker.test_answering import hello, stall
 from utraced.handlers import attaching
 from utraced.handlers.context import HANDLERS
 from utraced.linux import sockets
+from utraced.linux.capabilities import drop_bounding, set_capabilities
+from utraced.worker.transport import Transport
 
 
 def kinds(wire):
@@ -194,6 +198,47 @@ def test_an_attachment_that_is_cancelled_is_undone():
         wire.until(lambda message: message.get("error", {}).get("data", {}).get("kind") == "cancelled")
         assert wire.ask(3, "engine.list")["result"]["engines"] == []
         until(lambda: free(pid), "let go")
+
+
+@needs_root  # whom the kernel lets send as many as he likes
+def test_descriptors_wait_while_too_many_of_their_user_are_on_their_way():
+    uid, most = 54_321, 64
+    waits, say = os.pipe()
+
+    def prepare():
+        block = Transport._block
+
+        def told(self):
+            os.write(say, b"!")
+            block(self)
+
+        Transport._block = told
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        os.setresuid(uid, -1, -1)
+        be_poor()
+
+    def be_poor():
+        # Of effective uid 0 still: the interpreter's files may be readable to it alone.
+        drop_bounding(0)
+        set_capabilities(0)
+
+    def send_descriptors(sock):
+        become(uid)
+        for _ in range(most // sockets.MAX_FDS + 1):
+            sockets.send(sock, b"x", [0] * sockets.MAX_FDS)
+
+    try:
+        with child(be_poor) as pid, embedded(prepare) as wire:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with ours, theirs:
+                isolated(partial(send_descriptors, ours))
+                wire.send(request(1, "process.maps", pid=pid, **{"as": "fd"}))
+                assert os.read(waits, 1) == b"!"
+            assert wire.answer(1)["result"]["fd"] == 0
+            hello(wire, 2)
+    finally:
+        for end in (waits, say):
+            os.close(end)
 
 
 def test_a_full_socket_delays_what_is_sent_and_loses_nothing():

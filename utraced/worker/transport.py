@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -37,6 +38,8 @@ CLOSING_SECONDS = 0.01
 """Seconds between looks whether they are closed."""
 RESTING_SECONDS = 0.05
 """Seconds between looks whether a client that rests is still there."""
+CROWDED_SECONDS = 0.05
+"""Seconds until descriptors are sent again that the kernel did not take."""
 MORE = -1
 """Of a turn: it is over, and the client is listened to."""
 
@@ -329,12 +332,17 @@ class Transport:
             try:
                 sockets.send(self._sock, packet.data, packet.fds)
             except BlockingIOError:
-                self._blocked = True
+                self._block()
                 self._loop.add_writer(self._fd, self._write)
-                if self._stuck_ns is None:
-                    self._stuck_ns = self._clock()
                 break
-            except OSError:
+            except OSError as error:
+                if error.errno == errno.ETOOMANYREFS:
+                    # All processes of our user together have as many descriptors on their way as one may have open,
+                    # as one does that passes them and is not read (too_many_unix_fds in net/unix/garbage.c): not ours
+                    # to mend, and over when they are received or their socket is closed.
+                    self._block()
+                    self._loop.call_later(CROWDED_SECONDS, self._write)
+                    break
                 # The client is gone: the reader sees the end of the stream, and the session ends there.
                 self._break()
             packets.popleft()
@@ -376,8 +384,16 @@ class Transport:
             self._sock.shutdown(socket.SHUT_RDWR)
         self._loop.call_soon(self.end)
 
+    def _block(self) -> None:
+        """Send nothing until ``_write``."""
+        self._blocked = True
+        if self._stuck_ns is None:
+            self._stuck_ns = self._clock()
+
     def _write(self) -> None:
-        """Go on sending when the socket takes more."""
+        """Go on sending when the kernel may take more."""
+        if self._left:
+            return
         self._loop.remove_writer(self._fd)
         self._blocked = False
         self.flush()
