@@ -28,6 +28,7 @@ from benchmarks.neighbours import slow_down
 from benchmarks.observers import cost_of_observers
 from benchmarks.placing import PLACINGS, running_first
 from benchmarks.recording import slow_down as slow_down_of_commands
+from benchmarks.recording_start import time_of_starting
 from benchmarks.rounds import Row
 from benchmarks.roundtrip import cost_of_round_trips
 from benchmarks.starting import cost_of_starting
@@ -128,6 +129,7 @@ def _subjects(options: argparse.Namespace, flood: Path, folder: Path) -> Iterato
     if "neighbours" in wanted:
         yield partial(slow_down, folder, milliseconds=options.milliseconds // 4, rounds=rounds)
     if "recording" in wanted:
+        yield partial(time_of_starting, rounds=rounds)
         yield partial(slow_down_of_commands, folder, rounds=rounds)
     if "hostile" in wanted:
         yield partial(hostile, folder, seconds=options.seconds)

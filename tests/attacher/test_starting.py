@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from tests.children import as_user, libc, needs_root
 from tests.kernel.test_bpf_recording import programs
 from tests.live.machine import children, state, status, until
 from utraced.attacher.starting import NAME, start
+from utraced.errors import LimitExceeded
+from utraced.kernel.recorder_requests import End
 from utraced.linux.attaching import NEEDED
 from utraced.linux.identity import own_identity
 
@@ -85,3 +89,21 @@ def test_nothing_is_left_where_it_is_killed() -> None:
         os.getppid()
         assert not ring.waiting
         ring.close()
+
+
+def test_where_no_descriptor_can_be_passed_on_the_client_is_told() -> None:
+    with attacher() as one, one.client(own_identity()) as client:
+        pid = found()
+        number, ring = record(client, os.getpid())
+        ring.close()
+        client.call(End(recording=number))
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            # More of root's are on their way than this process of root's may have open (unix(7)).
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (64, before[1]))
+            socket.send_fds(ours, [b"!"], [ours.fileno()] * 100)
+            with pytest.raises(LimitExceeded, match="passed on"):
+                record(client, os.getpid())
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    wait_gone(pid)

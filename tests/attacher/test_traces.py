@@ -6,10 +6,10 @@ import os
 
 import pytest
 
-from tests.children import needs_root
+from tests.children import needs_root, zombie
 from tests.kernel.recording import RING, needs_bpf, taken
 from utraced.attacher import traces
-from utraced.errors import InvalidParams, Unsupported
+from utraced.errors import InvalidParams, NoSuchProcess, Unsupported
 from utraced.kernel.recorder_requests import Record
 from utraced.linux.capabilities import CAP_SYS_PTRACE
 from utraced.linux.identity import Identity, own_identity
@@ -26,14 +26,37 @@ def test_all_others_are() -> None:
     assert guard == (1000, 100, 1 << 13, traces.INITIAL_USER_NAMESPACE)
 
 
+def test_one_that_has_ended_is_not_recorded() -> None:
+    needs_bpf()
+    recording = traces.prepare(Record(pidfd=0, x86_64=(GETPPID,), ring_size=RING), own_identity())
+    with zombie() as pid:
+        pidfd = os.pidfd_open(pid)
+    try:
+        with pytest.raises(NoSuchProcess):
+            traces.begin(recording, pidfd)
+    finally:
+        recording.close()
+        os.close(pidfd)
+
+
+def test_all_is_known_of_the_kernel_s_types_after_loading(monkeypatch) -> None:
+    needs_bpf()
+    monkeypatch.setattr(traces, "_types", traces._Types())
+    assert traces.kernel_types().cast is None
+    traces.load()
+    assert traces.kernel_types().cast is not None
+
+
 @needs_root
 def test_the_calls_asked_for_are_recorded_of_the_process_asked_for() -> None:
     needs_bpf()
     pidfd = os.pidfd_open(os.getpid())
-    recording = traces.record(
-        Record(pidfd=0, x86_64=(GETPPID,), i386=(GETPID_32,), others=True, ring_size=RING), own_identity(), pidfd
+    recording = traces.prepare(
+        Record(pidfd=0, x86_64=(GETPPID,), i386=(GETPID_32,), others=True, ring_size=RING), own_identity()
     )
     try:
+        os.getppid()
+        traces.begin(recording, pidfd)
         os.getppid()
         os.getuid()
         assert [one.name for one in taken(recording)[0]] == ["getppid", "getppid"]
@@ -44,7 +67,7 @@ def test_the_calls_asked_for_are_recorded_of_the_process_asked_for() -> None:
 
 def test_a_ring_is_a_power_of_two() -> None:
     with pytest.raises(InvalidParams):
-        traces.record(Record(pidfd=0, ring_size=RING + 1), Identity(0, 0), -1)
+        traces.prepare(Record(pidfd=0, ring_size=RING + 1), Identity(0, 0))
 
 
 @pytest.mark.parametrize("content", [None, b"rubbish"], ids=["none", "rubbish"])
@@ -53,12 +76,10 @@ def test_a_kernel_without_types_is_not_supported(tmp_path, monkeypatch, content)
     if content is not None:
         place.write_bytes(content)
     monkeypatch.setattr(traces, "VMLINUX", str(place))
-    traces.kernel_types.cache_clear()
-    try:
-        with pytest.raises(Unsupported) as caught:
-            traces.kernel_types()
-    finally:
-        traces.kernel_types.cache_clear()
+    monkeypatch.setattr(traces, "_types", traces._Types())
+    with pytest.raises(Unsupported) as caught:
+        traces.kernel_types()
+    traces.load()  # says nothing: whoever asks is answered
     assert caught.value.data["feature"] == "backend.kernel"
 
 

@@ -13,10 +13,10 @@ import pytest
 from tests.children import fork
 from utraced.api import call_records as records
 from utraced.kernel.bpf_captures import largest
-from utraced.kernel.bpf_layout import Guard, Settings, offsets_of, plan
+from utraced.kernel.bpf_layout import PLANS, Guard, Settings, cast_of, needs, offsets_of, plan
 from utraced.kernel.bpf_recording import Recording
 from utraced.kernel.bpf_ring import Counters, Ring
-from utraced.kernel.btf import Btf
+from utraced.kernel.btf import Btf, read_btf
 from utraced.linux.attaching import VMLINUX
 from utraced.syscalls.abi import ABIS
 from utraced.syscalls.captures import captures_of
@@ -53,23 +53,30 @@ def needs_bpf() -> Btf:
         pytest.skip("only root may load programs")
     if not Path(VMLINUX).exists():
         pytest.skip(f"this kernel does not tell its types: {VMLINUX}")
-    return Btf(Path(VMLINUX).read_bytes())
+    return read_btf(VMLINUX)
 
 
 @contextmanager
 def recording(
-    *calls: str, guard: Guard | None = None, follow: bool = False, strings: int = 32, ring: int = RING
+    *calls: str,
+    guard: Guard | None = None,
+    follow: bool = False,
+    strings: int = 32,
+    ring: int = RING,
+    attached: bool = True,
 ) -> Iterator[Recording]:
     """Give a recording of these calls, of no process yet."""
     btf = needs_bpf()
-    settings = Settings(strings, follow)
-    numbers = [ABI.numbers[name] for name in calls]
-    plans = {nr: plan(captures_of(ABI, nr), strings=strings, largest=largest(settings)) for nr in numbers}
+    numbers = [ABI.numbers[name] for name in calls if ABI.numbers[name] < PLANS // 2]
+    plans = {nr: plan(captures_of(ABI, nr), strings=strings, largest=largest(strings)) for nr in numbers}
+    settings = Settings(strings, follow, needs(plans.values()))
     try:
-        made = Recording(btf, offsets_of(btf), guard, settings, plans, ring_size=ring)
+        made = Recording(offsets_of(btf)._replace(cast=cast_of(btf)), guard, settings, plans, ring_size=ring)
     except PermissionError:
         pytest.skip("bpf(2) is refused here")
     try:
+        if attached:
+            made.attach()
         yield made
     finally:
         made.close()

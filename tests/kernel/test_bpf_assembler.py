@@ -16,8 +16,8 @@ ENCODED: list[tuple[str, Write, str]] = [
     ("mov", lambda p: p.mov(R1, R2), "bf21000000000000"),
     ("set", lambda p: p.set(R0, -1), "b7000000ffffffff"),
     ("load", lambda p: p.load(R1, 0x1122334455667788), "18010000887766550000000044332211"),
-    ("load_map", lambda p: p.load_map(R1, 5), "18110000050000000000000000000000"),
-    ("load_value", lambda p: p.load_value(R1, 5, 16), "18210000050000000000000010000000"),
+    ("load_map", lambda p: p.load_map(R1, 5), "18510000050000000000000000000000"),
+    ("load_value", lambda p: p.load_value(R1, 5, 16), "18610000050000000000000010000000"),
     ("add a number", lambda p: p.compute("add", R1, value=-8), "07010000f8ffffff"),
     ("and a register", lambda p: p.compute("and", R1, source=R2), "5f21000000000000"),
     ("arsh", lambda p: p.compute("arsh", R1, value=3), "c701000003000000"),
@@ -30,6 +30,7 @@ ENCODED: list[tuple[str, Write, str]] = [
     ("st", lambda p: p.st("u32", FP, -4, 7), "620afcff07000000"),
     ("add_atomic", lambda p: p.add_atomic("u64", R0, 8, R1), "db10080000000000"),
     ("call", lambda p: p.call(14), "850000000e000000"),
+    ("call_kernel", lambda p: p.call_kernel(7), "8520000007000000"),
     ("exit", lambda p: p.exit(), "9500000000000000"),
 ]
 

@@ -39,6 +39,18 @@ def test_a_full_map_takes_no_more(hash_map: int) -> None:
     bpf_calls.close([hash_map])
 
 
+def test_an_array_takes_many_values_at_once() -> None:
+    needs_bpf()
+    fd = bpf_calls.create_map(bpf_calls.MAP_ARRAY, key=4, value=8, entries=4, name="utraced_test")
+    try:
+        keys = b"".join(number.to_bytes(4, "little") for number in (3, 1))
+        bpf_calls.update_many(fd, keys, b"value  3value  1", 2)
+        found = [bpf_calls.lookup(fd, number.to_bytes(4, "little"), 8) for number in range(4)]
+        assert found == [bytes(8), b"value  1", bytes(8), b"value  3"]
+    finally:
+        bpf_calls.close([fd])
+
+
 def test_a_descriptor_is_not_for_programs_that_we_execute(hash_map: int) -> None:
     assert not os.get_inheritable(hash_map)
     bpf_calls.close([hash_map])

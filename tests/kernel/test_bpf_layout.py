@@ -61,10 +61,38 @@ def test_no_capture_is_larger_than_allowed(nr: int, strings: int, largest: int) 
         assert most <= largest
 
 
+def test_programs_need_what_the_plans_have() -> None:
+    abi = ABIS["x86_64"]
+    plans = {
+        name: layout.plan(captures_of(abi, abi.numbers[name]), strings=32, largest=32768)
+        for name in ("getppid", "openat", "read", "execve", "readv", "writev")
+    }
+
+    def needed(*names: str) -> layout.Needs:
+        return layout.needs(plans[name] for name in names)
+
+    string, some = frozenset({layout.STRING}), frozenset({layout.BYTES})
+    nothing: frozenset[int] = frozenset()
+    assert needed("getppid") == ((), (), nothing)
+    assert needed("openat", "getppid") == ((string,), (), nothing)
+    assert needed("read") == ((), (some,), nothing)
+    assert needed("execve").special == {layout.PROGRAM_ARGUMENTS}
+    assert needed("readv", "writev").special == {layout.BUFFERS_ENTERED, layout.BUFFERS_LEFT}
+    both = needed("openat", "writev")
+    assert both.entered[0] == string | some
+
+
 def test_the_offsets_of_the_running_kernel() -> None:
     offsets = layout.offsets_of(needs_bpf())
     assert len(set(offsets.uids + offsets.gids)) == 8
-    assert offsets.registers["di"] == 112
+    assert offsets.register("di") == 112
+    assert len({offsets.tracepoint(name) for name in layout.TRACEPOINTS}) == 7
+
+
+def test_what_makes_a_plain_pointer_is_looked_up_on_its_own() -> None:
+    btf = needs_bpf()
+    assert layout.cast_of(btf) != 0
+    assert layout.cast_of(Btf(made())) is None
 
 
 def test_a_kernel_without_a_member_is_not_supported() -> None:

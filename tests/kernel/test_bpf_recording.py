@@ -11,6 +11,7 @@ import subprocess
 import pytest
 
 from tests.children import fork
+from tests.kernel import recording as support
 from tests.kernel.recording import ANY_TIME, recording, run, taken
 from tests.live.machine import until
 from utraced.api import call_records as records
@@ -35,6 +36,28 @@ def test_a_process_is_recorded_from_when_it_is_added() -> None:
     ]
     assert found[1].numbers == (pid,)
     assert (counters.processes, counters.dropped) == (-1, 0)
+
+
+def test_nothing_runs_before_it_is_attached() -> None:
+    with recording("getpid", attached=False) as made:
+        run(made, os.getpid)
+        assert taken(made)[0] == []
+        made.attach()
+        run(made, os.getpid)
+        assert len(taken(made)[0]) == 3
+
+
+def test_programs_load_where_the_kernel_makes_no_plain_pointers(monkeypatch) -> None:
+    monkeypatch.setattr(support, "cast_of", lambda btf: None)
+    with recording("getpid") as made:
+        run(made, os.getpid)
+        assert len(taken(made)[0]) == 3
+
+
+def test_all_calls_at_once_load() -> None:
+    with recording(*support.ABI.numbers, strings=100, follow=True) as made:
+        run(made, os.getpid)
+        assert "getpid" in [one.name for one in taken(made)[0]]
 
 
 def test_others_are_not() -> None:

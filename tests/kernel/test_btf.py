@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utraced.kernel.btf import BadBtf, Btf
+from utraced.kernel.btf import BadBtf, Btf, read_btf
 from utraced.linux.attaching import VMLINUX
 
 INT, STRUCT, UNION, TYPEDEF, CONST = 1, 4, 5, 8, 10
@@ -58,6 +58,34 @@ def test_a_path_leads_through_other_names_of_a_structure() -> None:
 
 def test_a_typedef_has_its_number() -> None:
     assert Btf(made()).type_id("alias") == 4
+
+
+def test_a_type_is_of_its_kind() -> None:
+    assert Btf(made()).type_id("inner", "structure") == 2
+    with pytest.raises(BadBtf):
+        Btf(made()).type_id("inner", "function")
+
+
+@pytest.mark.parametrize("content", [made(), b""], ids=["whole", "empty"])
+def test_a_file_is_read(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "types"
+    file.write_bytes(content)
+    if content:
+        assert read_btf(str(file)).type_id("alias") == 4
+    else:
+        with pytest.raises(BadBtf):
+            read_btf(str(file))
+
+
+def test_a_file_that_cannot_be_mapped_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "types"
+    file.write_bytes(made())
+
+    def refuse(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr("utraced.kernel.btf.mmap.mmap", refuse)
+    assert read_btf(str(file)).type_id("alias") == 4
 
 
 def test_what_is_not_there_is_said() -> None:

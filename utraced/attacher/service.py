@@ -11,11 +11,12 @@ import logging
 import os
 import selectors
 import socket
+import threading
 from collections.abc import Sequence
 
 import msgspec
 
-from utraced.errors import Cancelled, InternalError, InvalidParams, LimitExceeded, NoSuchObject, UtracedError
+from utraced.errors import InternalError, InvalidParams, LimitExceeded, NoSuchObject, UtracedError
 from utraced.kernel.bpf_recording import Recording
 from utraced.kernel.recorder_requests import End, Record, Recorded, requests
 from utraced.linux import sockets
@@ -31,6 +32,7 @@ from utraced.rpc.packet import Packet
 
 from . import traces
 from .asking import Question
+from .preparing import Preparation
 
 log = logging.getLogger("utraced")
 
@@ -44,6 +46,20 @@ MAX_WAITING = 16
 _SERVE = msgspec.msgpack.Decoder(Serve)
 
 
+class Asked:
+    """A recording that has been asked for: while the kernel is asked whether it may be, it is prepared."""
+
+    def __init__(
+        self, request: Request, record: Record, pidfd: int, question: Question, preparation: Preparation
+    ) -> None:
+        self.request = request
+        self.record = record
+        self.pidfd = pidfd
+        self.question = question
+        self.preparation = preparation
+        self.answered = self.prepared = self.refused = False
+
+
 class Client:
     """One connection, and what is recorded for it."""
 
@@ -53,7 +69,7 @@ class Client:
         self.worker = serve.worker
         self.connection = Connection(requests(), max_packet=MAX_PACKET)
         self.recordings: dict[int, Recording] = {}
-        self.waiting: dict[Question, tuple[Request, Record, int]] = {}
+        self.waiting: set[Asked] = set()
         self.last = 0
 
     def close(self) -> None:
@@ -83,8 +99,10 @@ class Service:
                         self._take_client()
                     case Client() as client:
                         self._take_packet(client)
-                    case (Client() as client, Question() as question):
-                        self._answered(client, question)
+                    case (Client() as client, Asked() as asked, Question()):
+                        self._answered(client, asked)
+                    case (Client() as client, Asked() as asked, Preparation()):
+                        self._prepared(client, asked)
 
     def _take_client(self) -> None:
         """Take what our starter says: a new client, or that there will be no more."""
@@ -159,15 +177,26 @@ class Service:
             self._check_user(client.identity)
             traces.check_place()
             identity = msgspec.structs.replace(client.identity, capabilities=client.identity.capabilities & self._kept)
-            question = Question(identity, pid_of(pidfd))
+            asked = Asked(request, record, pidfd, *self._begin(client, record, identity, pid_of(pidfd)))
         except ValueError as error:
             close_aside([pidfd])
             raise InvalidParams("the descriptor is no pidfd", member="pidfd") from error
         except BaseException:
             close_aside([pidfd])
             raise
-        client.waiting[question] = request, record, pidfd
-        self._selector.register(question, selectors.EVENT_READ, (client, question))
+        client.waiting.add(asked)
+        self._selector.register(asked.question, selectors.EVENT_READ, (client, asked, asked.question))
+        self._selector.register(asked.preparation, selectors.EVENT_READ, (client, asked, asked.preparation))
+
+    @staticmethod
+    def _begin(client: Client, record: Record, asking: Identity, pid: int) -> tuple[Question, Preparation]:
+        """Begin to ask the kernel about process ``pid``, and to prepare for its answer."""
+        question = Question(asking, pid)
+        try:
+            return question, Preparation(record, client.identity)
+        except RuntimeError as error:
+            question.answer()
+            raise LimitExceeded(f"no thread can be made: {error}", limit="threads") from error
 
     def _check_user(self, identity: Identity) -> None:
         """Raise LimitExceeded where a user has as many recordings as one can have."""
@@ -182,26 +211,47 @@ class Service:
                 hint="End traces that are no longer needed, or use backend ptrace.",
             )
 
-    def _answered(self, client: Client, question: Question) -> None:
-        """Start what was asked for, where the kernel lets the client do so."""
-        self._selector.unregister(question)
-        request, record, pidfd = client.waiting.pop(question)
+    def _answered(self, client: Client, asked: Asked) -> None:
+        """Take what the kernel has answered: a refusal is told at once."""
+        self._selector.unregister(asked.question)
+        asked.answered = True
+        refusal = asked.question.answer()
+        if refusal is not None:
+            asked.refused = True
+            self._fail(client, asked.request, refusal)
+        self._decide(client, asked)
+
+    def _prepared(self, client: Client, asked: Asked) -> None:
+        """Take note that it is prepared."""
+        self._selector.unregister(asked.preparation)
+        asked.prepared = True
+        self._decide(client, asked)
+
+    def _decide(self, client: Client, asked: Asked) -> None:
+        """Begin what was asked for when it is prepared, where the kernel lets the client have it."""
+        if not asked.answered or not asked.prepared:
+            return
+        client.waiting.discard(asked)
         try:
-            refusal = question.answer()
-            if refusal is not None:
-                raise refusal
-            if client not in self._clients:
-                raise Cancelled("the client has gone")
-            recording = traces.record(record, client.identity, pidfd)
+            if asked.refused or client not in self._clients:
+                asked.preparation.close()
+                return
+            recording = asked.preparation.take()
+            try:
+                traces.begin(recording, asked.pidfd)
+                _check_passing(recording)
+            except BaseException:
+                recording.close()
+                raise
         except Exception as error:  # as in _carry_out
-            self._fail(client, request, error)
+            self._fail(client, asked.request, error)
             return
         finally:
-            close_aside([pidfd])
+            close_aside([asked.pidfd])
         client.last += 1
         client.recordings[client.last] = recording
-        result = Recorded(recording=client.last, ring=0, counters=1, ring_size=record.ring_size)
-        packets = client.connection.result(request, result, recording.shared)
+        result = Recorded(recording=client.last, ring=0, counters=1, ring_size=asked.record.ring_size)
+        packets = client.connection.result(asked.request, result, recording.shared)
         client.connection.take_unsent()  # ours, and still in use
         self._send(client, packets)
 
@@ -228,6 +278,20 @@ class Service:
         client.close()
 
 
+def _check_passing(recording: Recording) -> None:
+    """Raise LimitExceeded where no descriptors can be passed on (unix(7), ETOOMANYREFS)."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        try:
+            sockets.send(ours, b"!", recording.shared)
+        except OSError as error:
+            raise LimitExceeded(
+                f"descriptors cannot be passed on just now: {error.strerror}",
+                limit="descriptors",
+                hint="Processes of root have too many on their way to others. Ask again, or use backend ptrace.",
+            ) from error
+
+
 def _end(client: Client, number: int) -> Empty:
     recording = client.recordings.pop(number, None)
     if recording is None:
@@ -238,6 +302,8 @@ def _end(client: Client, number: int) -> Empty:
 
 def serve(control_fd: int, kept: int) -> None:
     """Be the attacher of whoever holds the other end of the socket ``control_fd``."""
+    # What takes long is had before the first request has come, or while the kernel is asked about it.
+    threading.Thread(target=traces.load, daemon=True).start()
     control = socket.socket(fileno=control_fd)
     control.setblocking(False)
     Service(control, kept).run()

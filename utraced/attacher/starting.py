@@ -8,9 +8,7 @@ import signal
 import socket
 import sys
 import warnings
-from contextlib import suppress
 
-from utraced.errors import Unsupported
 from utraced.linux.attaching import NEEDED, missing
 from utraced.linux.capabilities import drop_bounding, permitted, set_capabilities
 from utraced.linux.prctl import no_new_privs, set_dumpable, set_name
@@ -47,9 +45,7 @@ def load() -> None:
 
     assert service
     if missing(permitted()) is None:
-        # Unsupported is the answer to whoever asks for a recording.
-        with suppress(Unsupported):
-            traces.kernel_types()
+        traces.load()
 
 
 def be_attacher(control: int) -> None:

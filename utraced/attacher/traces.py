@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from functools import cache
+import threading
+from contextlib import suppress
+from functools import lru_cache
 
 from utraced.errors import InvalidParams, LimitExceeded, NoSuchProcess, Unsupported, UtracedError
 from utraced.kernel import bpf_calls
 from utraced.kernel.bpf_captures import largest
-from utraced.kernel.bpf_layout import Guard, Offsets, Settings, offsets_of, plan
+from utraced.kernel.bpf_layout import Guard, Offsets, Settings, cast_of, needs, offsets_of, plan
 from utraced.kernel.bpf_recording import Recording
-from utraced.kernel.btf import BadBtf, Btf
+from utraced.kernel.btf import BadBtf, Btf, read_btf
 from utraced.kernel.proc import Process
 from utraced.kernel.recorder_requests import MAX_NUMBERS, Record
 from utraced.linux.attaching import VMLINUX
@@ -39,19 +41,50 @@ def check_place() -> None:
         raise Unsupported("the backend kernel does not work in a user namespace of its own", feature=_FEATURE)
 
 
-@cache
-def kernel_types() -> tuple[Btf, Offsets]:
-    """Return the running kernel's types; raises Unsupported."""
-    try:
-        with open(VMLINUX, "rb") as file:
-            btf = Btf(file.read())
-    except OSError as error:
-        raise Unsupported(
-            f"this kernel does not tell its types ({VMLINUX}: {error.strerror})", feature=_FEATURE
-        ) from error
-    except BadBtf as error:
-        raise Unsupported(f"{VMLINUX} cannot be read: {error}", feature=_FEATURE) from error
-    return btf, offsets_of(btf)
+class _Types:
+    """What the programs need of the running kernel's types, looked up once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: tuple[Btf, Offsets] | None = None
+
+    def offsets(self) -> Offsets:
+        """Return what there is to know so far; raises Unsupported."""
+        with self._lock:  # one thread looks, and the others have it then
+            if self._found is None:
+                try:
+                    btf = read_btf(VMLINUX)
+                except OSError as error:
+                    raise Unsupported(
+                        f"this kernel does not tell its types ({VMLINUX}: {error.strerror})", feature=_FEATURE
+                    ) from error
+                except BadBtf as error:
+                    raise Unsupported(f"{VMLINUX} cannot be read: {error}", feature=_FEATURE) from error
+                self._found = btf, offsets_of(btf)
+            return self._found[1]
+
+    def complete(self) -> None:
+        """Look up what makes programs load sooner, and takes longer to find; raises Unsupported."""
+        offsets = self.offsets()
+        assert self._found is not None
+        btf = self._found[0]
+        self._found = btf, offsets._replace(cast=cast_of(btf))
+
+
+_types = _Types()
+
+
+def kernel_types() -> Offsets:
+    """Return what the programs need of the running kernel's types; raises Unsupported."""
+    return _types.offsets()
+
+
+def load() -> None:
+    """Load what the first request would wait for, and then what later ones would."""
+    with suppress(Unsupported):  # the answer to whoever asks for a recording
+        kernel_types()
+        captures_of(ABIS["x86_64"], 0)
+        _types.complete()
 
 
 def guard_of(identity: Identity) -> Guard | None:
@@ -61,47 +94,54 @@ def guard_of(identity: Identity) -> Guard | None:
     return Guard(identity.uid, identity.gid, identity.capabilities, INITIAL_USER_NAMESPACE)
 
 
-def record(request: Record, identity: Identity, pidfd: int) -> Recording:
-    """Start the recording of the process behind ``pidfd``, which ``identity`` may trace.
+def prepare(request: Record, identity: Identity) -> Recording:
+    """Load what records for ``identity`` as he asks, still of no process: nothing of it runs yet.
 
-    Raises NoSuchProcess, Unsupported, LimitExceeded, InvalidParams.
+    Raises Unsupported, LimitExceeded, InvalidParams.
     """
     if request.ring_size & request.ring_size - 1:
         raise InvalidParams("the size of a ring is a power of two", member="ring_size")
-    btf, offsets = kernel_types()
-    settings = Settings(request.strings, request.follow)
+    offsets = kernel_types()
+    plans = _plans(request)
+    settings = Settings(request.strings, request.follow, needs(plans.values()))
     try:
-        recording = Recording(
-            btf, offsets, guard_of(identity), settings, _plans(request, settings), ring_size=request.ring_size
-        )
+        return Recording(offsets, guard_of(identity), settings, plans, ring_size=request.ring_size)
     except OSError as error:
         raise _refused(error) from error
     except bpf_calls.Refused as error:
         log.error("this kernel's verifier refuses a program: %s", error)
         raise Unsupported("this kernel does not take the programs; the log says why", feature=_FEATURE) from error
+
+
+def begin(recording: Recording, pidfd: int) -> None:
+    """Record the process behind ``pidfd``, which the client may trace; raises NoSuchProcess, Unsupported."""
     try:
-        pid = pid_of(pidfd)
-        recording.add(pid, _started(pid))
-        if pid_of(pidfd) != pid:
-            raise NoSuchProcess(f"process {pid} has ended")
-    except BaseException:
-        recording.close()
-        raise
-    return recording
+        recording.attach()
+    except OSError as error:
+        raise _refused(error) from error
+    pid = pid_of(pidfd)
+    recording.add(pid, _started(pid))
+    if pid_of(pidfd) != pid:
+        raise NoSuchProcess(f"process {pid} has ended")
 
 
-def _plans(request: Record, settings: Settings) -> dict[int, bytes]:
+def _plans(request: Record) -> dict[int, bytes]:
     """Return the plans of the calls wanted, by their places."""
     plans: dict[int, bytes] = {}
-    most = largest(settings)
     for name, numbers, base in (("x86_64", request.x86_64, 0), ("i386", request.i386, MAX_NUMBERS)):
-        abi = ABIS[name]
         for number in numbers:
-            plans[base + number] = plan(captures_of(abi, number), strings=request.strings, largest=most)
+            plans[base + number] = _plan(name, number, request.strings)
     if request.others:
         for base in (0, MAX_NUMBERS):
-            plans[base + MAX_NUMBERS - 1] = plan(NOTHING, strings=request.strings, largest=most)
+            plans[base + MAX_NUMBERS - 1] = _plan("none", 0, request.strings)
     return plans
+
+
+@lru_cache(maxsize=4 * MAX_NUMBERS)
+def _plan(name: str, number: int, strings: int) -> bytes:
+    """Return the plan of a call; those of the last traces are kept."""
+    what = captures_of(ABIS[name], number) if name in ABIS else NOTHING
+    return plan(what, strings=strings, largest=largest(strings))
 
 
 def _started(pid: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from utraced.errors import Unsupported
@@ -18,8 +19,13 @@ class Recorder(Protocol):
         """Return why nothing can be recorded here, None where it can."""
         ...
 
-    async def begin(self, request: Record, pidfd: int, recorded: Recorded) -> None:
-        """Start to record, for ``recorded``; raises what the attacher answers."""
+    async def begin(
+        self, request: Record, pidfd: int, recorded: Recorded, *, meanwhile: Callable[[], object] = lambda: None
+    ) -> None:
+        """Start to record, for ``recorded``; raises what the attacher answers.
+
+        ``meanwhile`` is done while that works.
+        """
         ...
 
     async def finish(self, recorded: Recorded, reason: Reason) -> None:
@@ -41,7 +47,9 @@ class NoRecorder:
         """See ``Recorder.unavailable``."""
         return self._reason
 
-    async def begin(self, request: Record, pidfd: int, recorded: Recorded) -> None:
+    async def begin(
+        self, request: Record, pidfd: int, recorded: Recorded, *, meanwhile: Callable[[], object] = lambda: None
+    ) -> None:
         """See ``Recorder.begin``."""
         raise unsupported(self._reason)
 

@@ -12,6 +12,7 @@ from utraced.kernel.memory import TargetMemory
 from utraced.kernel.recorder_requests import MAX_NUMBERS, RING_SIZES, Record
 from utraced.linux.pidfd import open_pidfd
 from utraced.syscalls.abi import ABIS
+from utraced.syscalls.calls import signatures
 from utraced.tracing.forwarded import Forwarded
 from utraced.tracing.recorded import Recorded
 from utraced.tracing.selection import Selection
@@ -59,6 +60,10 @@ async def start(params: api.Start, target: Target, trace: Trace, context: Contex
     session = context.session
     check_deadlock(target.pid, session)
 
+    def meanwhile() -> None:
+        if params.deliver == "events":
+            signatures("x86_64")  # loaded before anything waits for it
+
     def tell(event: Event) -> None:
         session.tell(event)
         if recorded.ended:
@@ -72,7 +77,7 @@ async def start(params: api.Start, target: Target, trace: Trace, context: Contex
     session.traces[trace.id] = trace
     session.recordings[trace.id] = recorded
     try:
-        await session.recorder.begin(request_of(params, trace.selection), pidfd, recorded)
+        await session.recorder.begin(request_of(params, trace.selection), pidfd, recorded, meanwhile=meanwhile)
     except BaseException:
         del session.traces[trace.id], session.recordings[trace.id]
         raise

@@ -27,11 +27,11 @@ def start(params: api.Start, context: Context) -> Awaitable[api.Started]:
     _check(params)
     check_limits(context)
     selection = calls.selection(params.syscalls)
-    signatures("x86_64")  # loaded before anything waits for it
     target = resolve(params, context)
     trace = _trace(params, selection, context)
     if params.backend == recording.BACKEND:
         return _recorded(params, target, trace, context)
+    signatures("x86_64")  # loaded before anything waits for it
     process = process_of(target, context)
     context.session.trail.traces(target.pid, target.start_time, method=params.method)
     trace.id = context.session.new_id()

@@ -28,7 +28,8 @@ _CONDITIONS: dict[Condition, int] = {
 _LDX, _ST, _STX, _ATOMIC, _LD_IMM64 = 0x61, 0x62, 0x63, 0xC3, 0x18
 _ALU64, _ALU32, _JMP, _JMP32, _FROM_REGISTER = 0x07, 0x04, 0x05, 0x06, 0x08
 _CALL, _EXIT = 0x85, 0x95
-_PSEUDO_MAP_FD, _PSEUDO_MAP_VALUE = 1, 2
+_PSEUDO_KFUNC = 2
+_PSEUDO_MAP_INDEX, _PSEUDO_MAP_INDEX_VALUE = 5, 6
 
 _INSTRUCTION = struct.Struct("<BBhI")
 _FARTHEST = 1 << 15
@@ -69,13 +70,13 @@ class Program:
         """Set a register to any number of 64 bits."""
         self._wide(target, 0, value & _MASK_32, value >> 32 & _MASK_32)
 
-    def load_map(self, target: int, fd: int) -> None:
-        """Set a register to the map behind ``fd``."""
-        self._wide(target, _PSEUDO_MAP_FD, fd, 0)
+    def load_map(self, target: int, index: int) -> None:
+        """Set a register to the map with this index among those that the program is loaded with (Linux 5.14)."""
+        self._wide(target, _PSEUDO_MAP_INDEX, index, 0)
 
-    def load_value(self, target: int, fd: int, offset: int = 0) -> None:
-        """Set a register to the address of the one value of the array behind ``fd`` (Linux 5.2)."""
-        self._wide(target, _PSEUDO_MAP_VALUE, fd, offset)
+    def load_value(self, target: int, index: int, offset: int = 0) -> None:
+        """Set a register to the address of the one value of the array with this index."""
+        self._wide(target, _PSEUDO_MAP_INDEX_VALUE, index, offset)
 
     def compute(
         self, operation: Operation, target: int, *, value: int | None = None, source: int | None = None
@@ -106,6 +107,10 @@ class Program:
     def call(self, helper: int) -> None:
         """Call a helper of the kernel; it clobbers the registers 0 to 5."""
         self._add(_CALL, immediate=helper)
+
+    def call_kernel(self, type_id: int) -> None:
+        """Call a function of the kernel by the number of its BTF type; it clobbers the registers 0 to 5."""
+        self._add(_CALL, source=_PSEUDO_KFUNC, immediate=type_id)
 
     def exit(self) -> None:
         """Return register 0."""

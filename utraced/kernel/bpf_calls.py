@@ -15,7 +15,7 @@ _NR_BPF = 321
 """<asm/unistd_64.h>."""
 
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE = 0, 1, 2, 3
-_PROG_LOAD, _RAW_TRACEPOINT_OPEN, _MAP_FREEZE = 5, 17, 22
+_PROG_LOAD, _RAW_TRACEPOINT_OPEN, _MAP_FREEZE, _MAP_UPDATE_BATCH = 5, 17, 22, 26
 
 MAP_HASH, MAP_ARRAY, MAP_RINGBUF = 1, 2, 27
 NO_PREALLOC, MMAPABLE = 0x1, 0x400
@@ -62,6 +62,14 @@ def update(fd: int, key: bytes, value: bytes) -> None:
     _bpf(_MAP_UPDATE, struct.pack("=I4xQQQ", fd, *places, 0))
 
 
+def update_many(fd: int, keys: bytes, values: bytes, count: int) -> None:
+    """Put ``count`` values into an array, one behind the other as their keys are (Linux 5.6); raises OSError."""
+    held_keys = ctypes.create_string_buffer(keys, len(keys))
+    held_values = ctypes.create_string_buffer(values, len(values))
+    places = ctypes.addressof(held_keys), ctypes.addressof(held_values)
+    _bpf(_MAP_UPDATE_BATCH, struct.pack("=QQQQIIQQ", 0, 0, *places, count, fd, 0, 0))
+
+
 def freeze(fd: int) -> None:
     """Let user space, whoever has the descriptor, only read a map from now on (Linux 5.2); programs still write."""
     _bpf(_MAP_FREEZE, struct.pack("=I", fd))
@@ -91,29 +99,30 @@ def delete(fd: int, key: bytes) -> bool:
     return True
 
 
-def load_tracing(code: bytes, *, type_id: int, name: str) -> int:
-    """Return a loaded program for the tracepoint whose BTF type is ``type_id``.
+def load_tracing(code: bytes, *, type_id: int, name: str, maps: Sequence[int] = ()) -> int:
+    """Return a loaded program for the tracepoint whose BTF type is ``type_id``, with ``maps`` by their indexes.
 
     Raises OSError (EPERM where we lack CAP_BPF or CAP_PERFMON), and Refused.
     """
     try:
-        return _load(code, type_id, name, log=False)
+        return _load(code, type_id, name, maps, log=False)
     except OSError as error:
         if error.errno not in {errno.EINVAL, errno.EACCES, errno.E2BIG}:
             raise
         try:
             # It says why only if asked, which makes it slower.
-            return _load(code, type_id, name, log=True)
+            return _load(code, type_id, name, maps, log=True)
         except OSError:
             raise error from None
 
 
-def _load(code: bytes, type_id: int, name: str, *, log: bool) -> int:
+def _load(code: bytes, type_id: int, name: str, maps: Sequence[int], *, log: bool) -> int:
     instructions = ctypes.create_string_buffer(code, len(code))
     licence = ctypes.create_string_buffer(b"GPL")
+    fds = ctypes.create_string_buffer(struct.pack(f"={len(maps)}i", *maps), 4 * len(maps) or 1)
     said = ctypes.create_string_buffer(_LOG_SIZE if log else 1)
     attributes = struct.pack(
-        "=IIQQIIQII16sIIIIQIIQII",
+        "=IIQQIIQII16sIIIIQIIQIIIIQ",
         _PROG_TRACING,
         len(code) // 8,
         ctypes.addressof(instructions),
@@ -128,6 +137,8 @@ def _load(code: bytes, type_id: int, name: str, *, log: bool) -> int:
         _TRACE_RAW_TP,
         0, 0, 0, 0, 0, 0, 0,
         type_id,
+        0, 0,
+        ctypes.addressof(fds),
     )  # fmt: skip
     try:
         return _bpf(_PROG_LOAD, attributes)

@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import Literal
 
 from utraced.api import call_records as records
-from utraced.syscalls.captures import CONSTANT, LARGEST, MOST, RESULT
+from utraced.syscalls.captures import CONSTANT, LARGEST, RESULT
 
 from .bpf_assembler import FP, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Program
 from .bpf_layout import (
     BUFFERS_ENTERED,
     BUFFERS_LEFT,
+    BYTES,
     COUNTER_FAULTS,
+    MAPS,
     ON_FAILURE,
     OPERATION_SIZE,
     PLAN_ENTERED,
@@ -23,7 +25,6 @@ from .bpf_layout import (
     PLAN_STRINGS,
     PROGRAM_ARGUMENTS,
     STRING,
-    Maps,
     Settings,
 )
 
@@ -48,24 +49,24 @@ _UNTRACKED, _FAULTS = 64, 72
 Moment = Literal["entered", "left", "late"]
 
 
-def largest(settings: Settings) -> int:
-    """Return the most bytes of one capture."""
-    return max(LARGEST, settings.strings + 2)
+def largest(strings: int) -> int:
+    """Return the most bytes of one capture, where ``strings`` of each string are asked for."""
+    return max(LARGEST, strings + 2)
 
 
-def captures(program: Program, maps: Maps, settings: Settings, moment: Moment) -> None:
+def captures(program: Program, settings: Settings, moment: Moment) -> None:
     """Copy what the plan names for a moment; ``late``: what the mask on the stack says was not there at the entry."""
-    base = PLAN_LEFT if moment == "left" else PLAN_ENTERED
+    base, kinds = (PLAN_LEFT, settings.needs.left) if moment == "left" else (PLAN_ENTERED, settings.needs.entered)
     done = f"{moment} captured"
     if moment == "entered":
         program.st("u64", R6, _FAULTS, 0)
     if moment == "left":
         _note_failure(program, moment)
-    for index in range(MOST):
-        _capture(program, settings, moment, base + index * OPERATION_SIZE, index, done)
+    for index, some in enumerate(kinds):
+        _capture(program, settings, moment, base + index * OPERATION_SIZE, index, some, done)
     program.label(done)
     if moment == "entered":
-        _remember_faults(program, maps)
+        _remember_faults(program)
 
 
 def _note_failure(program: Program, moment: str) -> None:
@@ -79,7 +80,7 @@ def _note_failure(program: Program, moment: str) -> None:
 
 
 def _capture(  # noqa: PLR0913, PLR0917 - one operation's place in its plan
-    program: Program, settings: Settings, moment: Moment, at: int, index: int, done: str
+    program: Program, settings: Settings, moment: Moment, at: int, index: int, kinds: frozenset[int], done: str
 ) -> None:
     """Copy what the operation at ``at`` of the plan names."""
     name = f"{moment} {index} "
@@ -104,15 +105,19 @@ def _capture(  # noqa: PLR0913, PLR0917 - one operation's place in its plan
     program.ldx("u32", R2, R8, at + 12)
     program.compute("add", R3, source=R2)
     program.stx("u64", FP, _ADDRESS, R3)
-    program.jump("eq", R1, f"{name}string", value=STRING)
-    _length(program, at, name)
-    program.jump("eq", R4, after, value=0)
-    _read(program, settings, name, f"{name}fault")
-    program.set(R5, records.AT_ENTRY if moment == "late" else 0)
-    program.goto(f"{name}store")
-    program.label(f"{name}string")
-    program.ldx("u32", R4, R8, at + 8)
-    _read_string(program, settings, name, f"{name}fault", late=moment == "late")
+    if BYTES in kinds:
+        if STRING in kinds:
+            program.jump("eq", R1, f"{name}string", value=STRING)
+        _length(program, at, name)
+        program.jump("eq", R4, after, value=0)
+        _read(program, settings, name, f"{name}fault")
+        program.set(R5, records.AT_ENTRY if moment == "late" else 0)
+        if STRING in kinds:
+            program.goto(f"{name}store")
+    if STRING in kinds:
+        program.label(f"{name}string")
+        program.ldx("u32", R4, R8, at + 8)
+        _read_string(program, settings, name, f"{name}fault", late=moment == "late")
     program.label(f"{name}store")
     _store(program)
     if moment == "entered":
@@ -160,7 +165,7 @@ def _length(program: Program, at: int, name: str) -> None:
 
 def _read(program: Program, settings: Settings, name: str, failing: str) -> None:
     """Read R4 bytes of the caller behind the record; leaves the size on the stack."""
-    _bound(program, R4, largest(settings), f"{name}bound")
+    _bound(program, R4, largest(settings.strings), f"{name}bound")
     program.stx("u64", FP, _SIZE, R4)
     _destination(program)
     program.mov(R2, R4)
@@ -186,14 +191,14 @@ def _read(program: Program, settings: Settings, name: str, failing: str) -> None
 
 def _read_string(program: Program, settings: Settings, name: str, failing: str, *, late: bool = False) -> None:
     """Read a string of at most R4 bytes, its NUL among them; leaves size and, in R5, flags."""
-    _bound(program, R4, largest(settings), f"{name}most")
+    _bound(program, R4, largest(settings.strings), f"{name}most")
     program.stx("u64", FP, _SIZE, R4)
     _destination(program)
     program.mov(R2, R4)
     program.ldx("u64", R3, FP, _ADDRESS)
     program.call(PROBE_READ_USER_STR)
     program.jump("sle", R0, failing, value=0)
-    _bound(program, R0, largest(settings), f"{name}length")
+    _bound(program, R0, largest(settings.strings), f"{name}length")
     program.set(R5, records.ENDED | (records.AT_ENTRY if late else 0))
     program.ldx("u64", R4, FP, _SIZE)
     program.jump("lt", R0, f"{name}ended", source=R4)
@@ -247,19 +252,19 @@ def _forget_place(program: Program) -> None:
     program.ldx("u64", R9, R6, _UNTRACKED)
 
 
-def _remember_faults(program: Program, maps: Maps) -> None:
+def _remember_faults(program: Program) -> None:
     """Note for the return of the call what could not be read."""
     program.ldx("u64", R1, R6, _FAULTS)
     program.jump("eq", R1, "all read", value=0)
     program.stx("u32", FP, _POINTER, R7)
-    program.load_map(R1, maps.faulted)
+    program.load_map(R1, MAPS.faulted)
     program.mov(R2, FP)
     program.compute("add", R2, value=_POINTER)
     program.mov(R3, R6)
     program.compute("add", R3, value=_FAULTS)
     program.set(R4, 0)
     program.call(MAP_UPDATE)
-    program.load_value(R1, maps.counters, COUNTER_FAULTS)
+    program.load_value(R1, MAPS.counters, COUNTER_FAULTS)
     program.set(R2, 1)
     program.add_atomic("u64", R1, 0, R2)
     program.label("all read")
@@ -267,6 +272,9 @@ def _remember_faults(program: Program, maps: Maps) -> None:
 
 def strings_of(program: Program, settings: Settings, *, leaving: bool) -> None:
     """Copy the strings of a program's arguments, or the buffers of an array of them."""
+    special = settings.needs.special & ({BUFFERS_LEFT} if leaving else {BUFFERS_ENTERED, PROGRAM_ARGUMENTS})
+    if not special:
+        return
     program.ldx("u8", R1, R8, PLAN_STRINGS)
     program.jump("eq", R1, "no strings", value=0)
     for slot in (_ADDRESS, _SIZE, _COUNT, _POINTER, _POINTER + 8, _REST):
@@ -281,11 +289,14 @@ def strings_of(program: Program, settings: Settings, *, leaving: bool) -> None:
         program.stx("u64", FP, _LEFT, R2)
         _buffers(program, settings, leaving=True)
     else:
-        program.jump("eq", R1, "buffers", value=BUFFERS_ENTERED)
-        program.jump("ne", R1, "no strings", value=PROGRAM_ARGUMENTS)
-        _arguments(program, settings)
-        program.label("buffers")
-        _buffers(program, settings, leaving=False)
+        if BUFFERS_ENTERED in special:
+            program.jump("eq", R1, "buffers", value=BUFFERS_ENTERED)
+        if PROGRAM_ARGUMENTS in special:
+            program.jump("ne", R1, "no strings", value=PROGRAM_ARGUMENTS)
+            _arguments(program, settings)
+        if BUFFERS_ENTERED in special:
+            program.label("buffers")
+            _buffers(program, settings, leaving=False)
     program.label("no strings")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from utraced.arch import x86_64 as arch
@@ -50,16 +51,27 @@ class Guard(NamedTuple):
     user_namespace: int
 
 
+class Needs(NamedTuple):
+    """What the plans of a trace have in them: programs without the rest are verified sooner.
+
+    ``entered`` and ``left``: the kinds of their operations, by place.  ``special``: what else is copied.
+    """
+
+    entered: tuple[frozenset[int], ...]
+    left: tuple[frozenset[int], ...]
+    special: frozenset[int]
+
+
 class Settings(NamedTuple):
     """What is asked of a trace; ``strings`` is in bytes."""
 
     strings: int
     follow: bool
-    failed_only: bool = False
+    needs: Needs
 
 
 class Maps(NamedTuple):
-    """The descriptors of a trace's maps."""
+    """The maps of a trace: their descriptors, or their indexes in its programs."""
 
     processes: int
     plans: int
@@ -69,8 +81,12 @@ class Maps(NamedTuple):
     ring: int
 
 
+MAPS = Maps(*range(len(Maps._fields)))
+"""The indexes."""
+
+
 class Offsets(NamedTuple):
-    """Where the members are that the programs look at, in this kernel."""
+    """What the programs need of this kernel: where members are, and the numbers of types."""
 
     tgid: int
     pid: int
@@ -89,9 +105,30 @@ class Offsets(NamedTuple):
     inum: int
     uids: tuple[int, ...]
     gids: tuple[int, ...]
-    registers: dict[str, int]
+    registers: tuple[tuple[str, int], ...]
+    task: int
+    cast: int | None
+    tracepoints: tuple[tuple[str, int], ...]
+
+    def register(self, name: str) -> int:
+        """Return where a register is in pt_regs."""
+        return dict(self.registers)[name]
+
+    def tracepoint(self, name: str) -> int:
+        """Return the number of a tracepoint's type."""
+        return dict(self.tracepoints)[name]
 
 
+TRACEPOINTS = (
+    "sched_process_exit",
+    "sched_process_fork",
+    "sched_process_exec",
+    "signal_generate",
+    "signal_deliver",
+    "sys_exit",
+    "sys_enter",
+)
+"""In the order in which programs are attached to them."""
 _OF_TASK = ("tgid", "pid", "group_leader", "start_boottime", "real_cred", "mm", "signal", "exit_code")
 
 
@@ -110,12 +147,48 @@ def offsets_of(btf: Btf) -> Offsets:
             inum=btf.offset("user_namespace", "ns", "inum"),
             uids=tuple(btf.offset("cred", name) for name in ("uid", "euid", "suid", "fsuid")),
             gids=tuple(btf.offset("cred", name) for name in ("gid", "egid", "sgid", "fsgid")),
-            registers={name: btf.offset("pt_regs", name) for name in arch.PT_REGISTERS},
+            registers=tuple((name, btf.offset("pt_regs", name)) for name in arch.PT_REGISTERS),
+            task=btf.type_id("task_struct", "structure"),
+            cast=None,
+            tracepoints=tuple((name, btf.type_id(f"btf_trace_{name}")) for name in TRACEPOINTS),
         )
     except BadBtf as error:
         raise Unsupported(
             f"this kernel's types are not as the backend kernel needs them: {error}", feature="backend.kernel"
         ) from error
+
+
+def cast_of(btf: Btf) -> int | None:
+    """Return the number of the function that makes a plain pointer of a trusted one, None before Linux 6.2.
+
+    It is far behind the other types.
+    """
+    try:
+        return btf.type_id("bpf_rdonly_cast", "function")
+    except BadBtf:
+        return None
+
+
+def needs(plans: Iterable[bytes]) -> Needs:
+    """Return what these plans have in them."""
+    entered: list[set[int]] = []
+    left: list[set[int]] = []
+    special: set[int] = set()
+    for one in set(plans):
+        for kinds, start in ((entered, PLAN_ENTERED), (left, PLAN_LEFT)):
+            for index in range(MOST):
+                kind = one[start + index * OPERATION_SIZE]
+                if not kind:
+                    break
+                if index == len(kinds):
+                    kinds.append(set())
+                kinds[index].add(kind)
+        special.add(one[PLAN_STRINGS])
+    return Needs(
+        tuple(frozenset(kinds) for kinds in entered),
+        tuple(frozenset(kinds) for kinds in left),
+        frozenset(special - {0}),
+    )
 
 
 def plan(captures: Captures, *, strings: int, largest: int) -> bytes:

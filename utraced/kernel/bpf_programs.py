@@ -6,6 +6,7 @@ processes there and then, and nothing more is ever told of it.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from utraced.api import call_records as records
@@ -13,7 +14,19 @@ from utraced.arch import x86_64 as arch
 
 from .bpf_assembler import FP, R0, R1, R2, R3, R6, R7, R8, R9, Program
 from .bpf_captures import captures, strings_of
-from .bpf_layout import COUNTER_ENTRIES, COUNTER_EXITS, COUNTER_OTHERS, COUNTER_PROCESSES, COUNTER_UNFOLLOWED, RECORD
+from .bpf_layout import (
+    COUNTER_ENTRIES,
+    COUNTER_EXITS,
+    COUNTER_OTHERS,
+    COUNTER_PROCESSES,
+    COUNTER_UNFOLLOWED,
+    MAPS,
+    RECORD,
+    TRACEPOINTS,
+    Guard,
+    Offsets,
+    Settings,
+)
 from .bpf_writing import (
     BLOCK,
     CURRENT_TASK_BTF,
@@ -40,7 +53,7 @@ class Programs(Writer):
 
     def entry(self) -> bytes:
         """Return the program at the entry of a call: arguments ``regs, id`` (include/trace/events/syscalls.h)."""
-        program = self.begin()
+        program = self.begin(often=True)
         program.ldx("u64", R2, R6, 8)
         program.ldx("u64", R1, R6, 0)
         program.stx("u64", FP, VALUE, R1)
@@ -53,23 +66,23 @@ class Programs(Writer):
             program.ldx("u64", R2, R6, 8 * index)
             program.stx("u64", R6, base + 8 * index, R2)
         for place, name in enumerate((arch.PT_INSTRUCTION_POINTER, arch.PT_STACK_POINTER)):
-            program.ldx("u64", R2, R1, self.offsets.registers[name])
+            program.ldx("u64", R2, R1, self.offsets.register(name))
             program.stx("u64", R6, base + 48 + 8 * place, R2)
         self.head(program, records.ENTRY)
         program.set(R9, base + records.ENTERED.size)
-        captures(program, self.maps, self.settings, "entered")
+        captures(program, self.settings, "entered")
         strings_of(program, self.settings, leaving=False)
         self.send(program, COUNTER_ENTRIES)
         return self.end(program)
 
     def exit(self) -> bytes:
         """Return the program at a call's return: arguments ``regs, ret``."""
-        program = self.begin()
+        program = self.begin(often=True)
         program.ldx("u64", R1, R6, 0)
         program.ldx("u64", R2, R6, 8)
         program.stx("u64", FP, VALUE, R1)
         program.stx("u64", FP, VALUE + 8, R2)
-        program.ldx("u64", R2, R1, self.offsets.registers[arch.PT_CALL_NUMBER])
+        program.ldx("u64", R2, R1, self.offsets.register(arch.PT_CALL_NUMBER))
         self.plan(program)
         self.scratch(program)
         program.ldx("u64", R1, FP, VALUE)
@@ -80,7 +93,7 @@ class Programs(Writer):
         program.stx("u64", R6, base, R1)
         self.head(program, records.EXIT)
         program.set(R9, base + records.RETURNED.size)
-        captures(program, self.maps, self.settings, "left")
+        captures(program, self.settings, "left")
         self.late(program)
         strings_of(program, self.settings, leaving=True)
         self.send(program, COUNTER_EXITS)
@@ -104,7 +117,7 @@ class Programs(Writer):
             program.stx("u64", FP, VALUE, R1)
             program.compute("add", R1, value=1)
             program.stx("u64", FP, VALUE + 8, R1)
-            self.map_call(program, self.maps.processes, MAP_UPDATE)
+            self.map_call(program, MAPS.processes, MAP_UPDATE)
             program.jump("eq", R0, "followed", value=0)
             self.count(program, COUNTER_UNFOLLOWED, 1)
             program.goto("thread")
@@ -118,8 +131,8 @@ class Programs(Writer):
         program.st("u64", FP, BLOCK + 40, 0)
         program.set(R8, 0)
         program.jump("eq", R0, "unknown", value=0)
-        program.ldx("u64", R8, R0, offsets.registers[arch.PT_CALL_NUMBER])
-        program.ldx("u64", R9, R0, offsets.registers[arch.PT_ARGUMENTS[0]])
+        program.ldx("u64", R8, R0, offsets.register(arch.PT_CALL_NUMBER))
+        program.ldx("u64", R9, R0, offsets.register(arch.PT_ARGUMENTS[0]))
         program.stx("u64", FP, BLOCK + 40, R9)
         program.jump("ne", R8, "unknown", value=arch.CLONE3)
         program.mov(R1, FP)
@@ -176,7 +189,7 @@ class Programs(Writer):
         program.ldx("u64", R1, R6, 0)
         program.ldx("u32", R2, R1, offsets.exit_code)
         program.stx("u32", FP, BLOCK + 32, R2)
-        program.ldx("u64", R2, R1, offsets.signal)
+        program.ldx("u64", R2, R9, offsets.signal)
         program.ldx("u32", R2, R2, offsets.live)
         program.set(R8, 0)
         program.jump32("ne", R2, "threads", value=0)
@@ -212,9 +225,10 @@ class Programs(Writer):
         program.compute("lsh", R7, value=32)
         program.ldx("u32", R1, R9, self.offsets.pid)
         program.compute("or", R7, source=R1)
-        self.map_call(program, self.maps.processes, MAP_LOOKUP)
+        self.map_call(program, MAPS.processes, MAP_LOOKUP)
         program.jump("eq", R0, "out", value=0)
         program.mov(R8, R0)
+        self.plain(program)
         self.check(program, memory=True)
         program.ldx("u64", R8, R6, 0)
         program.ldx("u64", R3, R6, 8)
@@ -263,14 +277,20 @@ class Code(NamedTuple):
     code: bytes
 
 
-def programs(writer: Programs) -> tuple[Code, ...]:
-    """Return all programs of a trace, in the order in which they are to be attached."""
-    return (
-        Code("sched_process_exit", writer.death()),
-        Code("sched_process_fork", writer.clone()),
-        Code("sched_process_exec", writer.exec()),
-        Code("signal_generate", writer.sent()),
-        Code("signal_deliver", writer.delivered()),
-        Code("sys_exit", writer.exit()),
-        Code("sys_enter", writer.entry()),
-    )
+@lru_cache(maxsize=16)
+def programs(offsets: Offsets, guard: Guard | None, settings: Settings) -> tuple[Code, ...]:
+    """Return all programs of a trace, in the order in which they are to be attached; those of the last traces are kept.
+
+    They are the same whatever their maps are, which are known by their indexes.
+    """
+    writer = Programs(offsets, guard, settings)
+    write = {
+        "sched_process_exit": writer.death,
+        "sched_process_fork": writer.clone,
+        "sched_process_exec": writer.exec,
+        "signal_generate": writer.sent,
+        "signal_deliver": writer.delivered,
+        "sys_exit": writer.exit,
+        "sys_enter": writer.entry,
+    }
+    return tuple(Code(name, write[name]()) for name in TRACEPOINTS)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import struct
+import threading
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from . import bpf_calls as bpf
 from .bpf_captures import SCRATCH_SIZE
 from .bpf_layout import COUNTERS_SIZE, FAULTED_SIZE, PLAN_SIZE, PLANS, PROCESS, Guard, Maps, Offsets, Settings
-from .bpf_programs import Programs, programs
-from .btf import Btf
+from .bpf_programs import Code, programs
 
 MAX_PROCESSES = 32_768
 _MAX_FAULTED = 32_768
@@ -31,12 +31,11 @@ class Shared(NamedTuple):
 class Recording:
     """The maps and programs of one trace; ``plans`` are those of the calls wanted, by their place in the table.
 
-    Raises OSError where the kernel refuses, and ``bpf_calls.Refused``.
+    They are loaded; nothing runs before ``attach``.  Raises OSError where the kernel refuses, and ``Refused``.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of a trace
+    def __init__(
         self,
-        btf: Btf,
         offsets: Offsets,
         guard: Guard | None,
         settings: Settings,
@@ -45,16 +44,14 @@ class Recording:
         ring_size: int,
     ) -> None:
         self._fds: list[int] = []
+        self._programs: list[int] = []
         try:
             self._maps = self._make_maps(ring_size)
             bpf.freeze(self._maps.counters)
-            for place, plan in plans.items():
-                bpf.update(self._maps.plans, _KEY.pack(place), plan)
-            for tracepoint, code in programs(Programs(offsets, guard, self._maps, settings)):
-                program = self._keep(
-                    bpf.load_tracing(code, type_id=btf.type_id(f"btf_trace_{tracepoint}"), name=f"utraced_{tracepoint}")
-                )
-                self._keep(bpf.attach(program))
+            if plans:
+                keys, values = b"".join(map(_KEY.pack, plans)), b"".join(plans.values())
+                bpf.update_many(self._maps.plans, keys, values, len(plans))
+            self._load(offsets, programs(offsets, guard, settings))
         except BaseException:
             self.close()
             raise
@@ -63,6 +60,11 @@ class Recording:
     def shared(self) -> Shared:
         """What may be given away; it stays ours to close."""
         return Shared(self._maps.ring, self._maps.counters)
+
+    def attach(self) -> None:
+        """Have the programs run from now on."""
+        for program in self._programs:
+            self._keep(bpf.attach(program))
 
     def add(self, pid: int, started_ns: tuple[int, int]) -> None:
         """Record process ``pid``, which started not before the first and before the second time (CLOCK_BOOTTIME)."""
@@ -77,6 +79,38 @@ class Recording:
         # The links first, which come last: nothing runs any more that would use the others.
         bpf.close(self._fds[::-1])
         self._fds.clear()
+
+    def _load(self, offsets: Offsets, codes: tuple[Code, ...]) -> None:
+        """Load the programs, each CPU its share: what the verifier does for one waits for no other."""
+        waiting = sorted(codes, key=lambda one: len(one.code))
+        loaded: dict[str, int] = {}
+        failed: list[BaseException] = []
+
+        def load() -> None:
+            try:
+                while waiting and not failed:
+                    try:
+                        one = waiting.pop()
+                    except IndexError:
+                        return  # another thread took it
+                    loaded[one.tracepoint] = bpf.load_tracing(
+                        one.code,
+                        type_id=offsets.tracepoint(one.tracepoint),
+                        name=f"utraced_{one.tracepoint}",
+                        maps=self._maps,
+                    )
+            except BaseException as error:  # raised by who waits for all
+                failed.append(error)
+
+        others = [threading.Thread(target=load) for _ in range(min(len(codes), os.cpu_count() or 1) - 1)]
+        for thread in others:
+            thread.start()
+        load()
+        for thread in others:
+            thread.join()
+        self._programs = [self._keep(loaded[one.tracepoint]) for one in codes if one.tracepoint in loaded]
+        if failed:
+            raise failed[0]
 
     def _make_maps(self, ring_size: int) -> Maps:
         cpus = os.sysconf("SC_NPROCESSORS_CONF")

@@ -13,10 +13,10 @@ from .bpf_layout import (
     COUNTER_FAULTS,
     COUNTER_OTHERS,
     COUNTER_PROCESSES,
+    MAPS,
     PLAN_WANTED,
     RECORD,
     Guard,
-    Maps,
     Offsets,
     Settings,
 )
@@ -51,27 +51,44 @@ class Writer:
     Registers: R6 the context, then the scratch space; R7 pid and tid; R8 a value; R9 the thread.
     """
 
-    def __init__(self, offsets: Offsets, guard: Guard | None, maps: Maps, settings: Settings) -> None:
+    def __init__(self, offsets: Offsets, guard: Guard | None, settings: Settings) -> None:
         self.offsets = offsets
         self.guard = guard
-        self.maps = maps
         self.settings = settings
 
-    def begin(self, *, memory: bool = True) -> Program:
-        """Go on only in a process of the trace that still may be traced; R6 the context, R7 pid and tid."""
+    def begin(self, *, memory: bool = True, often: bool = False) -> Program:
+        """Go on only in a process of the trace that still may be traced; R6 the context, R7 pid and tid.
+
+        ``often``: it runs at each call, and may take the longer to be verified.
+        """
         program = Program()
         program.mov(R6, R1)
         program.call(PID_TGID)
         program.mov(R7, R0)
         program.compute("rsh", R0, value=32)
         program.stx("u32", FP, KEY, R0)
-        self.map_call(program, self.maps.processes, MAP_LOOKUP)
+        self.map_call(program, MAPS.processes, MAP_LOOKUP)
         program.jump("eq", R0, "out", value=0)
         program.mov(R8, R0)
         program.call(CURRENT_TASK_BTF)
         program.mov(R9, R0)
+        if not often:
+            self.plain(program)
         self.check(program, memory=memory)
         return program
+
+    def plain(self, program: Program) -> None:
+        """Make a plain pointer of the trusted one to the thread R9.
+
+        For each pointer read by a trusted one the verifier looks through all the kernel's types, several times: 2 ms.
+        By a plain one is read more slowly, as the CPU has to check it.
+        """
+        if self.offsets.cast is None:
+            return
+        program.mov(R1, R9)
+        program.set(R2, self.offsets.task)
+        program.call_kernel(self.offsets.cast)
+        program.mov(R9, R0)
 
     def check(self, program: Program, *, memory: bool) -> None:
         """Go to ``refuse`` where the thread R9 is not what its process's value R8 and the owner allow."""
@@ -121,7 +138,7 @@ class Writer:
         program.mov(R1, R7)
         program.compute("rsh", R1, value=32)
         program.stx("u32", FP, KEY, R1)
-        self.map_call(program, self.maps.processes, MAP_DELETE)
+        self.map_call(program, MAPS.processes, MAP_DELETE)
         name = f"forgot{len(program)}"
         program.jump("ne", R0, name, value=0)  # another thread was first
         self.count(program, COUNTER_PROCESSES, -1)
@@ -152,7 +169,7 @@ class Writer:
         program.compute("mul", R4, value=_NUMBERS)
         program.compute("add", R2, source=R4)
         program.stx("u32", FP, KEY, R2)
-        self.map_call(program, self.maps.plans, MAP_LOOKUP)
+        self.map_call(program, MAPS.plans, MAP_LOOKUP)
         program.jump("eq", R0, "out", value=0)
         program.mov(R8, R0)
         program.ldx("u32", R1, R8, 0)
@@ -163,7 +180,7 @@ class Writer:
         """Set R6 to this CPU's scratch space."""
         program.call(SMP_PROCESSOR_ID)
         program.stx("u32", FP, CPU, R0)
-        program.load_map(R1, self.maps.scratch)
+        program.load_map(R1, MAPS.scratch)
         program.mov(R2, FP)
         program.compute("add", R2, value=CPU)
         program.call(MAP_LOOKUP)
@@ -172,20 +189,20 @@ class Writer:
 
     def arguments(self, program: Program) -> None:
         """Copy the six arguments from the registers R1 to where captures look for them; R1 is kept."""
-        registers = self.offsets.registers
+        register = self.offsets.register
         program.ldx("u32", R2, FP, VALUE + 16)
         program.jump("eq", R2, "narrow", value=1)
         for index, name in enumerate(arch.PT_ARGUMENTS):
-            program.ldx("u64", R2, R1, registers[name])
+            program.ldx("u64", R2, R1, register(name))
             program.stx("u64", R6, 8 * index, R2)
         program.goto("arguments")
         program.label("narrow")
         for index, name in enumerate(arch.PT_ARGUMENTS_32):
-            program.ldx("u64", R2, R1, registers[name])
+            program.ldx("u64", R2, R1, register(name))
             program.narrow(R2)
             program.stx("u64", R6, 8 * index, R2)
         program.label("arguments")
-        program.ldx("u64", R2, R1, registers[arch.PT_STACK_POINTER])
+        program.ldx("u64", R2, R1, register(arch.PT_STACK_POINTER))
         program.stx("u64", R6, 8 * STACK, R2)
 
     def head(self, program: Program, what: int, *, abi: bool = True) -> None:
@@ -208,7 +225,7 @@ class Writer:
         program.compute("rsh", R1, value=32)
         program.stx("u32", place, at + 8, R1)
         program.st("u32", place, at + 16, what)
-        program.load_value(R1, self.maps.counters, COUNTER_DROPPED)
+        program.load_value(R1, MAPS.counters, COUNTER_DROPPED)
         program.ldx("u32", R1, R1, 0)
         program.stx("u32", place, at + 24, R1)
         program.st("u32", place, at + 28, 0)
@@ -219,7 +236,7 @@ class Writer:
         program.call(KTIME_GET_NS)
         program.stx("u64", FP, BLOCK, R0)
         self._ids(program, FP, BLOCK, what)
-        program.load_map(R1, self.maps.ring)
+        program.load_map(R1, MAPS.ring)
         program.mov(R2, FP)
         program.compute("add", R2, value=BLOCK)
         program.set(R3, records.HEAD.size - 8 + size)
@@ -231,7 +248,7 @@ class Writer:
         """Send the record that ends at R9 in the scratch space."""
         program.mov(R3, R9)
         program.compute("sub", R3, value=RECORD)
-        program.load_map(R1, self.maps.ring)
+        program.load_map(R1, MAPS.ring)
         program.mov(R2, R6)
         program.compute("add", R2, value=RECORD)
         program.jump("gt", R3, "out", value=SPACE_BEFORE)
@@ -249,22 +266,22 @@ class Writer:
 
     def count(self, program: Program, counter: int, by: int) -> None:
         """Add to a counter."""
-        program.load_value(R1, self.maps.counters, counter)
+        program.load_value(R1, MAPS.counters, counter)
         program.set(R2, by)
         program.add_atomic("u64", R1, 0, R2)
 
     def late(self, program: Program) -> None:
         """Copy what could not be read at the entry, because its page was not there yet: the call has brought it in."""
-        program.load_value(R1, self.maps.counters, COUNTER_FAULTS)
+        program.load_value(R1, MAPS.counters, COUNTER_FAULTS)
         program.ldx("u64", R1, R1, 0)
         program.jump("eq", R1, "nothing late", value=0)
         program.stx("u32", FP, KEY, R7)
-        self.map_call(program, self.maps.faulted, MAP_LOOKUP)
+        self.map_call(program, MAPS.faulted, MAP_LOOKUP)
         program.jump("eq", R0, "nothing late", value=0)
         program.ldx("u64", R1, R0, 0)
         program.stx("u64", FP, VALUE, R1)
-        self.map_call(program, self.maps.faulted, MAP_DELETE)
-        captures(program, self.maps, self.settings, "late")
+        self.map_call(program, MAPS.faulted, MAP_DELETE)
+        captures(program, self.settings, "late")
         program.label("nothing late")
 
     def map_call(self, program: Program, fd: int, helper: int) -> None:

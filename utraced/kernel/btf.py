@@ -6,9 +6,11 @@ What is read may be anything: whatever does not fit raises ``BadBtf``.
 
 from __future__ import annotations
 
+import mmap
 import struct
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 
 _MAGIC = 0xEB9F
 _HEADER = struct.Struct("<HBBIIIII")
@@ -16,9 +18,11 @@ _TYPE = struct.Struct("<III")
 _MEMBER = struct.Struct("<III")
 
 _INT, _ARRAY, _STRUCT, _UNION, _ENUM, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT = 1, 3, 4, 5, 6, 8, 9, 10, 11
-_FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _TYPE_TAG, _ENUM64 = 13, 14, 15, 17, 18, 19
+_FUNC, _FUNC_PROTO, _VAR, _DATASEC, _DECL_TAG, _TYPE_TAG, _ENUM64 = 12, 13, 14, 15, 17, 18, 19
 _MODIFIERS = frozenset({_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG})
 _KINDS = 20
+Kind = Literal["typedef", "structure", "function"]
+_KINDS_BY_NAME: dict[Kind, int] = {"typedef": _TYPEDEF, "structure": _STRUCT, "function": _FUNC}
 _FIXED = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}
 _EACH = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}
 _WORDS = [3 + _FIXED.get(kind, 0) // 4 for kind in range(_KINDS)]
@@ -33,13 +37,23 @@ class BadBtf(Exception):
     """The data is no BTF, or names what is not there."""
 
 
+def read_btf(path: str) -> Btf:
+    """Return the types in a file; raises OSError and BadBtf."""
+    with open(path, "rb") as file:
+        try:
+            # Since Linux 6.16; before, and of an empty file, it is refused.
+            return Btf(mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ))
+        except (OSError, ValueError):
+            return Btf(file.read())
+
+
 class Btf:
     """The types in ``data``.
 
-    >>> Btf(open("/sys/kernel/btf/vmlinux", "rb").read()).offset("task_struct", "mm")
+    >>> read_btf("/sys/kernel/btf/vmlinux").offset("task_struct", "mm")
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | mmap.mmap) -> None:
         if len(data) < _HEADER.size:
             raise BadBtf("shorter than its header")
         magic, _, _, header, types, types_size, strings, strings_size = _HEADER.unpack_from(data)
@@ -47,11 +61,12 @@ class Btf:
             raise BadBtf("not BTF of this byte order")
         if header + types + types_size > len(data) or header + strings + strings_size > len(data):
             raise BadBtf("cut off")
-        self._types = data[header + types : header + types + types_size]
-        self._strings = data[header + strings : header + strings + strings_size]
         if types_size % 4:
             raise BadBtf("the types are cut off")
-        self._words = memoryview(self._types).cast("I")
+        self._data = data
+        self._types, self._types_end = header + types, header + types + types_size
+        self._strings, self._strings_end = header + strings, header + strings + strings_size
+        self._words = memoryview(data)[self._types : self._types_end].cast("I")
         self._places: list[int] = []
         self._next = 0
         self._known: dict[tuple[str, int], int] = {}
@@ -73,9 +88,9 @@ class Btf:
             offset += bits // 8
         return offset
 
-    def type_id(self, name: str) -> int:
-        """Return the number of the typedef ``name``, as of a tracepoint: ``btf_trace_sys_enter``."""
-        return self._find(name, _TYPEDEF)
+    def type_id(self, name: str, kind: Kind = "typedef") -> int:
+        """Return the number of a type; of a tracepoint it is a typedef: ``btf_trace_sys_enter``."""
+        return self._find(name, _KINDS_BY_NAME[kind])
 
     def _find(self, name: str, wanted: int) -> int:
         """Return the number of the type of a kind that has ``name``; of structures the definition."""
@@ -85,15 +100,15 @@ class Btf:
         for name_at in self._named(name):
             # Found by the name's number wherever it stands, then checked: nothing behind it need be looked at.
             pattern = name_at.to_bytes(4, "little")
-            place = self._types.find(pattern)
-            while place >= 0:
-                number = self._number_at(place)
+            at = self._data.find(pattern, self._types, self._types_end)
+            while at >= 0:
+                number = self._number_at(at - self._types)
                 if number is not None:
-                    kept, info, _ = _TYPE.unpack_from(self._types, place)
+                    kept, info, _ = _TYPE.unpack_from(self._data, at)
                     if kept == name_at and _kind(info) == wanted and (wanted != _STRUCT or info & 0xFFFF):
                         self._known[name, wanted] = number
                         return number
-                place = self._types.find(pattern, place + 1)
+                at = self._data.find(pattern, at + 1, self._types_end)
         raise BadBtf(f"no type {name}")
 
     def _number_at(self, place: int) -> int | None:
@@ -151,7 +166,9 @@ class Btf:
             if not 0 < number <= len(self._places):
                 raise BadBtf(f"no type {number}")
             place = self._places[number - 1]
-            _, info, other = _TYPE.unpack_from(self._types, place)
+            if self._types + place + _TYPE.size > self._types_end:
+                raise BadBtf("the types are cut off")
+            _, info, other = _TYPE.unpack_from(self._data, self._types + place)
             kind = _kind(info)
             if kind not in _MODIFIERS:
                 return kind, self._listed(place, info) if kind in {_STRUCT, _UNION} else ()
@@ -161,22 +178,26 @@ class Btf:
     def _listed(self, place: int, info: int) -> Iterator[tuple[int, int, int]]:
         mask = 0xFFFFFF if info >> 31 else 0xFFFFFFFF
         for index in range(info & 0xFFFF):
-            name, number, offset = _MEMBER.unpack_from(self._types, place + _TYPE.size + index * _MEMBER.size)
+            at = self._types + place + _TYPE.size + index * _MEMBER.size
+            if at + _MEMBER.size > self._types_end:
+                raise BadBtf("a member is cut off")
+            name, number, offset = _MEMBER.unpack_from(self._data, at)
             yield name, number, offset & mask
 
     def _text(self, at: int) -> str:
-        end = self._strings.find(b"\0", at) if at < len(self._strings) else -1
+        start = self._strings + at
+        end = self._data.find(b"\0", start, self._strings_end) if start < self._strings_end else -1
         if end < 0:
             raise BadBtf("a name lies outside the strings")
-        return self._strings[at:end].decode("ascii", "replace")
+        return self._data[start:end].decode("ascii", "replace")
 
     def _named(self, name: str) -> Iterator[int]:
         """Give the places of a name among the strings."""
         text = b"\0" + name.encode() + b"\0"
-        at = self._strings.find(text)
+        at = self._data.find(text, self._strings, self._strings_end)
         while at >= 0:
-            yield at + 1
-            at = self._strings.find(text, at + 1)
+            yield at + 1 - self._strings
+            at = self._data.find(text, at + 1, self._strings_end)
 
 
 def _kind(info: int) -> int:

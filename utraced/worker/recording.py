@@ -106,9 +106,11 @@ class Recorder:
         """See ``handlers.recorder.Recorder``."""
         return None if self._attacher is not None else self._attachers.unavailable()
 
-    async def begin(self, request: Record, pidfd: int, recorded: Recorded) -> None:
+    async def begin(
+        self, request: Record, pidfd: int, recorded: Recorded, *, meanwhile: Callable[[], object] = lambda: None
+    ) -> None:
         """See ``handlers.recorder.Recorder``."""
-        answer, fds = await self._ask(request, (pidfd,))
+        answer, fds = await self._ask(request, (pidfd,), meanwhile)
         try:
             ring = Ring(fds[answer.ring], fds[answer.counters], answer.ring_size)
         finally:
@@ -198,10 +200,13 @@ class Recorder:
         with contextlib.suppress(OSError):
             sockets.send(self._attacher, packet.data)
 
-    async def _ask(self, call: Any, fds: tuple[int, ...] = ()) -> tuple[Any, tuple[int, ...]]:
+    async def _ask(
+        self, call: Any, fds: tuple[int, ...] = (), meanwhile: Callable[[], object] = lambda: None
+    ) -> tuple[Any, tuple[int, ...]]:
         """Return the attacher's answer and its descriptors; raises what it raises, and Unsupported without one."""
         request_id, answered, box = await self._sent(call, fds)
         try:
+            meanwhile()
             await answered.wait()
         except BaseException:
             self._answers.pop(request_id, None)  # what still comes is for nobody
