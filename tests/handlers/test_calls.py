@@ -7,8 +7,8 @@ import pytest
 from utraced.api.engine import CallFilter
 from utraced.errors import InvalidParams
 from utraced.handlers.calls import changed, selection, told
+from utraced.observing.selection import Selection
 from utraced.syscalls.abi import ABIS
-from utraced.tracing.selection import Selection
 
 X86_64 = ABIS["x86_64"]
 READ, WRITE, OPENAT = (X86_64.numbers[name] for name in ("read", "write", "openat"))

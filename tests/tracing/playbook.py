@@ -16,6 +16,8 @@ import msgspec
 
 from utraced.api.events import Event
 from utraced.model import Holder, Status
+from utraced.observing.selection import Selection
+from utraced.observing.trace import Trace
 from utraced.syscalls.abi import ABIS
 from utraced.tracing import control
 from utraced.tracing.actions import (
@@ -41,7 +43,6 @@ from utraced.tracing.changes import CallChange, SignalChange
 from utraced.tracing.core import Core
 from utraced.tracing.engine import Engine
 from utraced.tracing.process import Process, Tracee
-from utraced.tracing.selection import Selection
 from utraced.tracing.stops import (
     AnyStop,
     CloneStop,
@@ -54,7 +55,6 @@ from utraced.tracing.stops import (
     SyscallStop,
     VforkDoneStop,
 )
-from utraced.tracing.trace import Trace
 from utraced.tracing.waiting import Waiter
 
 X86_64 = ABIS["x86_64"]

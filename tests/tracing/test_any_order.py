@@ -13,6 +13,8 @@ from utraced.api import events
 from utraced.api.engine import EventName
 from utraced.errors import Contended, NotHeld
 from utraced.model import Status
+from utraced.observing.selection import Selection
+from utraced.observing.trace import Trace
 from utraced.tracing import control, lifecycle
 from utraced.tracing.actions import (
     Wish,
@@ -20,8 +22,6 @@ from utraced.tracing.actions import (
 from utraced.tracing.changes import CallChange, SignalChange
 from utraced.tracing.engine import Engine
 from utraced.tracing.process import Process
-from utraced.tracing.selection import Selection
-from utraced.tracing.trace import Trace
 
 from . import playbook
 from .driven import Driven

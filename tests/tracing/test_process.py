@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from utraced.observing.selection import Selection
+from utraced.observing.trace import Trace
 from utraced.tracing.actions import Wish
 from utraced.tracing.engine import Engine
 from utraced.tracing.process import Process, Tracee
-from utraced.tracing.selection import Selection
 from utraced.tracing.stops import EventStop
-from utraced.tracing.trace import Trace
 
 from .playbook import FakeOwner, FakeTarget
 

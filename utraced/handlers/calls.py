@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from utraced.api.engine import CallFilter, CallSet, CallsTold
 from utraced.errors import InvalidParams
+from utraced.observing.selection import Selection
 from utraced.syscalls.abi import ABIS, X32_SYSCALL_BIT, Abi
 from utraced.syscalls.filter import ALL, UnknownCall
-from utraced.tracing.selection import Selection
 
 
 def selection(calls: CallSet | CallFilter | None) -> Selection:

@@ -9,7 +9,7 @@ from utraced.errors import Unsupported
 
 if TYPE_CHECKING:
     from utraced.kernel.recorder_requests import Record
-    from utraced.tracing.recorded import Reason, Recorded
+    from utraced.observing.recorded import Reason, Recorded
 
 
 class Recorder(Protocol):

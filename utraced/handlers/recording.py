@@ -11,12 +11,12 @@ from utraced.kernel.calls_in_progress import calls_in_progress
 from utraced.kernel.memory import TargetMemory
 from utraced.kernel.recorder_requests import MAX_NUMBERS, RING_SIZES, Record
 from utraced.linux.pidfd import open_pidfd
+from utraced.observing.forwarded import Forwarded
+from utraced.observing.recorded import Recorded
+from utraced.observing.selection import Selection
+from utraced.observing.trace import EXECS, Trace
 from utraced.syscalls.abi import ABIS
 from utraced.syscalls.calls import signatures
-from utraced.tracing.forwarded import Forwarded
-from utraced.tracing.recorded import Recorded
-from utraced.tracing.selection import Selection
-from utraced.tracing.trace import EXECS, Trace
 
 from .deadlocks import check_deadlock
 

@@ -17,12 +17,12 @@ from utraced.configuration import Limits
 from utraced.errors import Gone, NoSuchObject
 from utraced.kernel.proc import comm_of
 from utraced.model import Empty, Holder, Peer, SessionAccess, Status, text_of
+from utraced.observing.trace import Trace
 from utraced.rpc.encoding import JSON, Encoding
 from utraced.rpc.packet import Packet
 from utraced.tracing import control
 from utraced.tracing.engine import Engine
 from utraced.tracing.pressure import OBSERVATIONS
-from utraced.tracing.trace import Trace
 
 from .context import Context, handles
 from .limits import HELD_QUEUES, MAX_BATCH, MAX_PACKET, MAX_REPLIES
@@ -31,7 +31,7 @@ from .recorder import NO_RECORDER
 
 if TYPE_CHECKING:
     from utraced.kernel.tracer import Tracer
-    from utraced.tracing.recorded import Recorded
+    from utraced.observing.recorded import Recorded
 
     from .recorder import Recorder
 

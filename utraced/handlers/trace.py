@@ -7,12 +7,12 @@ from time import monotonic_ns
 
 from utraced.api import trace as api
 from utraced.errors import Unsupported
+from utraced.observing.recorded import Recorded
+from utraced.observing.selection import Selection
+from utraced.observing.trace import Trace
 from utraced.syscalls.calls import signatures
 from utraced.tracing import control
 from utraced.tracing.engine import Engine
-from utraced.tracing.recorded import Recorded
-from utraced.tracing.selection import Selection
-from utraced.tracing.trace import Trace
 from utraced.tracing.waiting import Waiter
 
 from . import calls, recording

@@ -13,7 +13,9 @@ from msgspec import Struct
 from utraced.api.events import Event
 
 if TYPE_CHECKING:
-    from .engine import Engine, Owner
+    from utraced.observing.trace import Audience
+
+    from .engine import Engine
     from .process import Process
     from .waiting import Waiter
 
@@ -103,7 +105,7 @@ class Detach(Struct, frozen=True, gc=False):
 class Tell(Struct, frozen=True):
     """Tell a session an event."""
 
-    owner: Owner
+    owner: Audience
     event: Event
 
 

@@ -27,6 +27,7 @@ from typing import Any
 
 from utraced.api import events
 from utraced.api.events import Event
+from utraced.observing.trace import Trace
 
 from . import lifecycle, reports, steps
 from .actions import Action, Capture, Complete, Detach, Forget, Interrupt, Listen, SetOptions, Tell, Wish
@@ -45,7 +46,6 @@ from .stops import (
     SyscallStop,
     VforkDoneStop,
 )
-from .trace import Trace
 from .waiting import Doubt, Waiter
 
 PID_MAX_LIMIT = 4_194_304

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from utraced.api.events import Event
 from utraced.model import Holder
-
-from .selection import Selection
+from utraced.observing.selection import Selection
+from utraced.observing.trace import Audience, Trace
 
 if TYPE_CHECKING:
     from .process import Process
-    from .trace import Trace
 
 DEFAULT_EVENTS: Mapping[str, str] = {"exec": "report", "clone": "report", "exit": "report", "death": "report"}
 
 
-class Owner(Protocol):
+class Owner(Audience, Protocol):
     """Who is told an engine's events: a session; ``holder`` tells who that is to others."""
 
     session: int
@@ -27,20 +25,12 @@ class Owner(Protocol):
         """Its number, and its client."""
         ...
 
-    def tell(self, event: Event) -> None:
-        """Take ``event`` for the client; gives it its ``seq``."""
-        ...
-
     def engine_id(self, engine: Engine) -> int:
         """Take a new engine, made by following, and return its id."""
         ...
 
     def retire(self, engine: Engine) -> None:
         """Note that ``engine`` has ended."""
-        ...
-
-    def congested(self) -> bool:
-        """Tell whether the client reads too slowly for more to be queued."""
         ...
 
 

@@ -10,12 +10,13 @@ from utraced.syscalls.memory import Memory
 from .actions import Wish
 
 if TYPE_CHECKING:
-    from .capture import Entry
+    from utraced.observing.capture import Entry
+    from utraced.observing.trace import Trace
+
     from .changes import Outcome
     from .engine import Engine
     from .libraries import Library
     from .stops import AnyStop, SyscallStop
-    from .trace import Trace
 
 
 Why = Literal["requested", "attached", "exec"]

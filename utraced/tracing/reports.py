@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from utraced.api import events
 from utraced.api.events import Event
 from utraced.model import exact_bytes, text_of
+from utraced.observing.capture import args_text
 from utraced.syscalls.abi import from_audit
 from utraced.syscalls.results import errno_name
 from utraced.syscalls.siginfo import code_name, decode_siginfo
@@ -15,7 +16,6 @@ from utraced.syscalls.signals import signal_name
 
 from . import changes, libraries, steps
 from .actions import Tell, Wish
-from .capture import args_text
 from .engine import Engine
 from .process import Tracee
 from .stops import EventStop, ExecStop, ExitStop, GroupStop, SignalStop, SyscallStop, VforkDoneStop

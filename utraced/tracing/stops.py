@@ -5,33 +5,8 @@ The words are those of ptrace(2): a syscall-stop, a signal-delivery-stop, a grou
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from utraced.model import Status
-
-
-class Stop(Struct, gc=False):
-    """A thread ``tid`` stopped at ``time_ns`` (CLOCK_MONOTONIC), its program counter at ``pc``."""
-
-    tid: int
-    time_ns: int
-    pc: int
-
-
-class SyscallStop(Stop, gc=False):
-    """At the entry or exit of a system call; ``arch`` is the AUDIT_ARCH value, ``args`` are six (entry only).
-
-    ``result`` is the signed return value, ``failed`` whether it is a negated errno (exit only).  ``nr`` is known at an
-    exit where the thread is held there and its entry was seen.
-    """
-
-    entering: bool
-    arch: int
-    sp: int
-    nr: int = -1
-    args: tuple[int, ...] = ()
-    result: int = 0
-    failed: bool = False
+from utraced.observing.stop import Stop, SyscallStop
 
 
 class SignalStop(Stop, gc=False):
@@ -90,3 +65,17 @@ class Death(Stop, gc=False):
 
 
 AnyStop = SyscallStop | SignalStop | GroupStop | EventStop | CloneStop | VforkDoneStop | ExecStop | ExitStop | Death
+
+__all__ = [
+    "AnyStop",
+    "CloneStop",
+    "Death",
+    "EventStop",
+    "ExecStop",
+    "ExitStop",
+    "GroupStop",
+    "SignalStop",
+    "Stop",
+    "SyscallStop",
+    "VforkDoneStop",
+]

@@ -21,10 +21,10 @@ from utraced.kernel.recorder_requests import End, Record, requests
 from utraced.kernel.recorder_requests import Recorded as Answer
 from utraced.linux import sockets
 from utraced.linux.closing import close_aside
+from utraced.observing.recorded import Reason, Recorded
 from utraced.rpc.connection import Connection
 from utraced.rpc.message import Response
 from utraced.rpc.packet import Packet
-from utraced.tracing.recorded import Reason, Recorded
 
 from .attachers import Attachers
 

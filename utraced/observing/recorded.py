@@ -7,7 +7,7 @@ sort it.  What is told differently is in the documentation of ``trace.start``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from utraced.api import call_records as records
 from utraced.api import events
@@ -18,8 +18,8 @@ from utraced.syscalls.memory import NOTHING, Fragment, Memory, Snapshot
 from utraced.syscalls.siginfo import code_name, decode_siginfo
 from utraced.syscalls.signals import signal_name
 
-from .process import Process, Tracee
-from .stops import SyscallStop
+from .capture import Entry
+from .stop import SyscallStop
 from .trace import Trace
 
 SIGINFO_SIZE = 128
@@ -46,16 +46,23 @@ class _Memory:
         """See ``Memory.string``."""
         return self.known.string(address, limit)
 
-    def renew(self) -> None:
-        """See ``Target.renew``."""
 
-    def start_time(self) -> int:
-        """See ``Target.start_time``."""
-        return 0
+class _Process(NamedTuple):
+    """See ``CallingProcess``."""
 
-    def file_at(self, address: int) -> tuple[bytes, int] | None:
-        """See ``Target.file_at``."""
-        return None
+    pid: int
+    target: _Memory
+
+
+class _Thread:
+    """See ``Caller``."""
+
+    __slots__ = ("entries", "process", "tid")
+
+    def __init__(self, tid: int, process: _Process) -> None:
+        self.tid = tid
+        self.process = process
+        self.entries: dict[Trace, Entry] = {}
 
 
 class Recorded:
@@ -71,8 +78,8 @@ class Recorded:
         self.status: Status | None = None
         self._tell_owner = tell
         self._memory = _Memory()
-        self._processes: dict[int, Process] = {pid: Process(pid, self._memory)}
-        self._threads: dict[int, Tracee] = {}
+        self._processes: dict[int, _Process] = {pid: _Process(pid, self._memory)}
+        self._threads: dict[int, _Thread] = {}
         self._presumed: dict[int, int] = {}
         self._leaders: dict[int, tuple[int, Status]] = {}
         self._signals: dict[int, tuple[events.Signal, records.Head]] = {}
@@ -198,7 +205,7 @@ class Recorded:
             name = ABIS["x86_64"].name_of(head.nr)
             how = "vfork" if name == "vfork" or (name in {"clone", "clone3"} and flags & CLONE_VFORK) else "fork"
             if self.trace.follow and child_pid not in self._processes:
-                self._processes[child_pid] = Process(child_pid, self._memory)
+                self._processes[child_pid] = _Process(child_pid, self._memory)
                 self.trace.processes += 1
         self._tell(head, events.Clone(how=how, child_pid=child_pid, child_tid=child_tid))
 
@@ -288,21 +295,21 @@ class Recorded:
 
     # What they have in common
 
-    def _thread(self, pid: int, tid: int) -> Tracee:
+    def _thread(self, pid: int, tid: int) -> _Thread:
         thread = self._threads.get(tid)
         if thread is None:
             process = self._processes.get(pid)
             if process is None:  # the record of its birth found no room
-                process = self._processes[pid] = Process(pid, self._memory)
+                process = self._processes[pid] = _Process(pid, self._memory)
                 self.trace.processes += 1
-            thread = self._threads[tid] = Tracee(tid, process)
+            thread = self._threads[tid] = _Thread(tid, process)
         return thread
 
     def _forget(self, pid: int) -> None:
         if self._processes.pop(pid, None) is not None and self._processes:
             self.trace.processes -= 1
 
-    def _abandon(self, thread: Tracee, time_ns: int) -> None:
+    def _abandon(self, thread: _Thread, time_ns: int) -> None:
         event = self.trace.abandon(thread, time_ns)
         if event is not None and not self.trace.waiting:
             self._tell_owner(event)

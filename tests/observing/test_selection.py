@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from utraced.observing.selection import Selection
 from utraced.syscalls.abi import ABIS
 from utraced.syscalls.filter import UnknownCall
-from utraced.tracing.selection import Selection
 
 X86_64 = ABIS["x86_64"]
 NAMES = ["read", "write", "openat", "getpid", "mmap"]

@@ -13,7 +13,7 @@ from utraced.syscalls.call import Call
 from utraced.syscalls.memory import Memory, Recording
 from utraced.syscalls.signature import Signature
 
-from .stops import SyscallStop
+from .stop import SyscallStop
 
 log = logging.getLogger("utraced")
 

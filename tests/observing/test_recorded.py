@@ -11,12 +11,12 @@ from utraced.api import call_records as records
 from utraced.api import events
 from utraced.api.events import Event
 from utraced.model import Status
+from utraced.observing.recorded import Recorded
+from utraced.observing.selection import Selection
+from utraced.observing.trace import Trace
 from utraced.syscalls.abi import AUDIT_ARCH_X86_64
 from utraced.syscalls.memory import NOTHING
-from utraced.tracing.recorded import Recorded
-from utraced.tracing.selection import Selection
 from utraced.tracing.stops import SyscallStop
-from utraced.tracing.trace import Trace
 
 CLOSE, OPENAT, READ, EXECVE, EXIT_GROUP, CLONE, VFORK = 3, 257, 0, 59, 231, 56, 58
 PID = 10

@@ -3,22 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from utraced.api import events
+from utraced.api.events import Event
 from utraced.syscalls.abi import AUDIT_ARCH_X86_64, from_audit
+from utraced.syscalls.memory import Memory
 from utraced.syscalls.results import errno_name
 
 from .capture import Entry, Plan, args_text, plan
 from .selection import Selection
-from .stops import SyscallStop
-
-if TYPE_CHECKING:
-    from .engine import Owner
-    from .process import Tracee
+from .stop import SyscallStop
 
 EXECS = frozenset({"execve", "execveat"})
 REMEMBERED = 4096
+
+
+class Audience(Protocol):
+    """Whom a trace's events are told."""
+
+    def tell(self, event: Event) -> None:
+        """Take ``event``."""
+        ...
+
+    def congested(self) -> bool:
+        """Tell whether they come faster than they are taken."""
+        ...
+
+
+class CallingProcess(Protocol):
+    """The process of a thread that makes calls."""
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def target(self) -> Memory:
+        """Its memory."""
+        ...
+
+
+class Caller(Protocol):
+    """A thread that makes calls; ``entries`` is what each trace has kept of the call it is in."""
+
+    tid: int
+    entries: dict[Trace, Entry]
+
+    @property
+    def process(self) -> CallingProcess:
+        """Its process."""
+        ...
 
 
 class Trace:
@@ -48,7 +84,7 @@ class Trace:
 
     def __init__(  # noqa: PLR0913 - a trace's settings
         self,
-        owner: Owner,
+        owner: Audience,
         selection: Selection,
         *,
         limit: int = 32,
@@ -71,10 +107,10 @@ class Trace:
         self.delivered = 0
         self.lost = 0
         self.dropped = 0
-        self.untold: dict[Tracee, Entry] = {}
+        self.untold: dict[Caller, Entry] = {}
         self._plans: dict[int | tuple[int, int], Plan | None] = {}
 
-    def enter(self, tracee: Tracee, stop: SyscallStop) -> None:
+    def enter(self, tracee: Caller, stop: SyscallStop) -> None:
         """Note that ``tracee`` enters a call, and read what its arguments point to."""
         key = stop.nr if stop.arch == AUDIT_ARCH_X86_64 else (stop.arch, stop.nr)
         try:
@@ -105,7 +141,7 @@ class Trace:
         self._plans[key] = known
         return known
 
-    def leave(self, tracee: Tracee, stop: SyscallStop) -> events.Syscall | None:
+    def leave(self, tracee: Caller, stop: SyscallStop) -> events.Syscall | None:
         """Return the event of the call that ``tracee`` returns from, or None where it is not wanted."""
         entry = tracee.entries.pop(self, None)
         if entry is None:
@@ -123,7 +159,7 @@ class Trace:
             event.errno = errno_name(-stop.result)
         return event
 
-    def abandon(self, tracee: Tracee, time_ns: int) -> events.Syscall | None:
+    def abandon(self, tracee: Caller, time_ns: int) -> events.Syscall | None:
         """Return the event of a call that will not be seen to return, or None where there is none."""
         entry = tracee.entries.pop(self, None)
         if entry is None:
@@ -142,7 +178,7 @@ class Trace:
                 del self.untold[tracee]
                 yield self._entry_event(tracee, entry)
 
-    def _entry_event(self, tracee: Tracee, entry: Entry) -> events.SyscallEntry:
+    def _entry_event(self, tracee: Caller, entry: Entry) -> events.SyscallEntry:
         stop, known = entry.stop, entry.plan
         strings, memory = entry.contents()
         return events.SyscallEntry(
@@ -160,7 +196,7 @@ class Trace:
             memory=memory,
         )
 
-    def _event(self, tracee: Tracee, entry: Entry, time_ns: int) -> events.Syscall:
+    def _event(self, tracee: Caller, entry: Entry, time_ns: int) -> events.Syscall:
         stop, known = entry.stop, entry.plan
         event = events.Syscall(
             time_ns=time_ns,

@@ -6,12 +6,11 @@ import logging
 
 import pytest
 
+from tests.tracing.playbook import X86_64, FakeTarget, entering, leaving
+from utraced.observing.capture import Entry, Plan, args_text, plan
 from utraced.syscalls.call import Call
 from utraced.syscalls.kinds import Kind
 from utraced.syscalls.signature import Signature
-from utraced.tracing.capture import Entry, Plan, args_text, plan
-
-from .playbook import X86_64, FakeTarget, entering, leaving
 
 
 class Broken(Kind):

@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.api.test_call_records import record
-from tests.tracing.test_recorded import CLOSE, EXECVE, PID, Owner
+from tests.observing.test_recorded import CLOSE, EXECVE, PID, Owner
 from utraced.api import call_records as records
 from utraced.api import events
 from utraced.model import Status
-from utraced.tracing.forwarded import MOST, Forwarded
-from utraced.tracing.selection import Selection
-from utraced.tracing.trace import Trace
+from utraced.observing.forwarded import MOST, Forwarded
+from utraced.observing.selection import Selection
+from utraced.observing.trace import Trace
 
 ENTRY = records.ENTERED.pack(*range(8))
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from utraced.tracing import control
-from utraced.tracing.actions import Wish
-from utraced.tracing.trace import REMEMBERED, Trace
-
-from .playbook import (
+from tests.tracing.playbook import (
     X86_64,
     Playbook,
     cloned,
@@ -21,6 +17,9 @@ from .playbook import (
     signalled,
     vfork_done,
 )
+from utraced.observing.trace import REMEMBERED, Trace
+from utraced.tracing import control
+from utraced.tracing.actions import Wish
 
 GOES_ON = "restart 10 syscall"
 

@@ -1,0 +1,3 @@
+from tests.tracing.conftest import play
+
+__all__ = ["play"]
