@@ -7,33 +7,33 @@ in ``<unfinished ...>`` and a second line, ``<... NAME resumed>``, has the rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder
 
 from utracectl.messages import terminal_text
+from utracectl.told_calls import call_of
 from utraced.api.events import (
     AnyEvent,
     Clone,
     Death,
     Detached,
+    Event,
     Exec,
-    Fragment,
     JobControl,
     Lost,
     Signal,
     Syscall,
     SyscallEntry,
-    Text,
 )
-from utraced.syscalls.abi import ABIS
-from utraced.syscalls.call import Call
-from utraced.syscalls.memory import NOTHING, Snapshot
-from utraced.syscalls.memory import Fragment as Known
 from utraced.syscalls.siginfo import signal_text
 from utraced.syscalls.text import UNFINISHED, call_text, entry_text, exited_text, resumed_text, return_text
 
+if TYPE_CHECKING:
+    from utracectl.decoding import RecordsDecoder
+
+VERSIONS = "this utracectl and its daemon are of two versions"
 ERESTART_RESTARTBLOCK = 516
 """linux/errno.h: the call goes on as restart_syscall."""
 DETACHED = " <detached ...>"
@@ -44,8 +44,8 @@ class Printer(Protocol):
 
     detaching: bool
 
-    def traced(self, tids: Iterable[int]) -> None:
-        """Count threads as traced from now on."""
+    def traced(self, pid: int, tids: Iterable[int]) -> None:
+        """Count threads of a process as traced from now on."""
 
     def take(self, raw: Raw) -> int | None:
         """Take in one event as it came; returns the id of a trace that ends with it."""
@@ -62,6 +62,7 @@ class _Head(Struct):
 
     kind: str
     trace: int | None = None
+    delivered: int | None = None
 
 
 class JsonPrinter:
@@ -73,7 +74,7 @@ class JsonPrinter:
         self._lines: list[bytes] = []
         self._decode_head = Decoder(_Head).decode
 
-    def traced(self, tids: Iterable[int]) -> None:
+    def traced(self, pid: int, tids: Iterable[int]) -> None:
         """See ``Printer.traced``: events say it all."""
 
     def take(self, raw: Raw) -> int | None:
@@ -83,7 +84,7 @@ class JsonPrinter:
             head = self._decode_head(raw)
         except DecodeError:
             return None
-        return head.trace if head.kind == "detached" else None
+        return head.trace if head.kind == "detached" and head.delivered is not None else None
 
     def flush(self) -> None:
         """See ``Printer.flush``."""
@@ -126,7 +127,8 @@ class TextPrinter:
         self._always_pid = always_pid
         self._follow = follow
         self._show_exits = show_exits
-        self._threads: set[int] = set()
+        self._threads: dict[int, int] = {}
+        self._decoders: dict[int | None, RecordsDecoder] = {}
         self._prefix = always_pid
         self._parts: list[str] = []
         # Of calls that were shown at entry: the thread whose line is still open, its length, and all such threads.
@@ -146,24 +148,53 @@ class TextPrinter:
             Detached: self._detached,
         }
 
-    def traced(self, tids: Iterable[int]) -> None:
-        """Count threads as traced from now on."""
-        self._threads.update(tids)
+    def traced(self, pid: int, tids: Iterable[int]) -> None:
+        """See ``Printer.traced``."""
+        self._threads.update(dict.fromkeys(tids, pid))
         self._count()
+
+    def decode(self, decoder: RecordsDecoder) -> None:
+        """Have a trace's records decoded from now on."""
+        self._decoders[decoder.trace] = decoder
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there are calls that ``overdue`` may show."""
+        return any(decoder.waiting for decoder in self._decoders.values())
+
+    def overdue(self, before_ns: int) -> None:
+        """Begin the lines of calls that have lasted since ``before_ns``."""
+        for decoder in self._decoders.values():
+            for entry in decoder.overdue(before_ns):
+                self._show_safely(entry)
 
     def take(self, raw: Raw) -> int | None:
         """See ``Printer.take``."""
         event = self._decode(raw)
         if event is None:
             return None
+        decoder = self._decoders.get(event.trace) if self._decoders else None
+        if decoder is None:
+            self._show_safely(event)
+        else:
+            for one in decoder.take(event):
+                self._show_safely(one)
+            if decoder.damaged:
+                decoder.damaged = False
+                self._say(f"records of trace {event.trace} cannot be read: {VERSIONS}")
+        if type(event) is not Detached or event.delivered is None:
+            return None
+        self._decoders.pop(event.trace, None)
+        return event.trace
+
+    def _show_safely(self, event: Event) -> None:
         try:
             self.show(event)
         except (KeyError, ValueError, IndexError):
             # What types alone do not rule out: an architecture, a number or a position of which we know nothing.
-            self._say(f"an event of {event.pid} could not be shown: this utracectl and its daemon are of two versions")
-        return event.trace if type(event) is Detached else None
+            self._say(f"an event of {event.pid} could not be shown: {VERSIONS}")
 
-    def show(self, event: AnyEvent) -> None:
+    def show(self, event: Event) -> None:
         """Take in one event; those that strace has no line for are passed over."""
         show = self._show.get(type(event))
         if show is not None:
@@ -232,7 +263,7 @@ class TextPrinter:
         if event.untraced is not None:
             self._say(f"Process {event.child_tid} is not traced: the daemon traces as many threads as it may")
         elif event.how == "thread" or self._follow:
-            self._threads.add(event.child_tid)
+            self._threads[event.child_tid] = event.child_pid
             self._count()
             self._say(f"Process {event.child_tid} attached")
 
@@ -247,7 +278,8 @@ class TextPrinter:
             self._entered.discard(former)
             self._entered.add(event.tid)
         self._restarting.pop(former, None)
-        self._threads = (self._threads - {former}) | {event.tid}
+        self._threads.pop(former, None)
+        self._threads[event.tid] = event.pid
         self._count()
 
     def _death(self, event: Death) -> None:
@@ -263,12 +295,12 @@ class TextPrinter:
             text = exited_text(status.code)
         if event.successor_tid is not None:
             # The thread that called execve goes on under this one's id: from now on the two are one.
-            self._threads.discard(event.successor_tid)
+            self._threads.pop(event.successor_tid, None)
             self._count()
         if text is not None and self._show_exits:
             self._line(tid, text)
         if event.successor_tid is None:
-            self._threads.discard(tid)
+            self._threads.pop(tid, None)
             self._count()
         self._entered.discard(tid)
         self._restarting.pop(tid, None)
@@ -278,14 +310,19 @@ class TextPrinter:
         self._say(f"{event.count} events are missing here: they came faster than they could be written")
 
     def _detached(self, event: Detached) -> None:
-        """Say why a trace ended before its processes did, where that was nobody's wish."""
+        """Say why a process, or all of a trace, is not traced any more, where that was nobody's wish."""
         reason = {
             "exec_denied": "it executes a program that may not be traced",
-            "policy": "the daemon's policy ended the trace",
+            "policy": "it runs with other rights than yours, as a set-uid program does",
             "daemon_stopping": "the daemon is stopping",
         }.get(event.reason)
         if reason is not None:
             self._say(f"Process {event.pid} detached: {reason}" if event.pid else f"detached: {reason}")
+        for tid in [tid for tid, pid in self._threads.items() if pid == event.pid]:
+            del self._threads[tid]
+            self._entered.discard(tid)
+            self._restarting.pop(tid, None)
+        self._count()
 
     def _line(self, tid: int, text: str) -> None:
         """Add a whole line that is no call."""
@@ -314,51 +351,3 @@ class TextPrinter:
         self._break(UNFINISHED)
         self.flush()
         self._notice(text)
-
-
-def call_of(event: Syscall | SyscallEntry, limit: int) -> Call:
-    """Return the call an event tells of, as decoders take it; ``limit`` is strace's -s."""
-    entered = left = NOTHING
-    memory = event.memory
-    strings = event.strings
-    args = [int(text, 16) for text in event.args]
-    if memory or strings:
-        before, after = _fragments(memory or (), strings, args)
-        entered = Snapshot(before)
-        left = Snapshot(after)
-    result = None
-    errno = 0
-    if isinstance(event, Syscall) and not event.unfinished:
-        result = event.result
-        if event.errno is not None and result is not None:
-            errno = -result
-    return Call(
-        ABIS[event.arch],
-        event.nr,
-        tuple(args),
-        limit=limit,
-        entered=entered,
-        left=left,
-        result=result,
-        errno=errno,
-        sp=int(event.sp, 16),
-    )
-
-
-def _fragments(
-    memory: Iterable[Fragment], strings: dict[str, Text] | None, args: list[int]
-) -> tuple[list[Known], list[Known]]:
-    """Return what is known of memory at entry and at return."""
-    before: list[Known] = []
-    after: list[Known] = []
-    for fragment in memory:
-        known = Known(int(fragment.address, 16), fragment.data)
-        (after if fragment.returned else before).append(known)
-    if strings:
-        for position, string in strings.items():
-            data = string.bytes if string.bytes is not None else string.text.encode("utf-8", "surrogatepass")
-            # Whether the kernel filled it in is the decoder's knowledge: it looks at one of the two.
-            known = Known(args[int(position)], data, not string.truncated)
-            before.append(known)
-            after.append(known)
-    return before, after

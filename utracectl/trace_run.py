@@ -6,6 +6,7 @@ import argparse
 import os
 import select
 import signal
+from time import monotonic_ns
 
 from utracectl import VERSION
 from utracectl.client import Client, ConnectionEnded
@@ -21,6 +22,8 @@ from utraced.api.engine import Attach, CallFilter, Detach
 from utraced.api.trace import Start, Stop
 from utraced.errors import Gone, NoSuchProcess, UtracedError
 
+LASTING_NS = 5_000_000
+"""Nanoseconds after which the line of a call begins that has not returned."""
 Calls = CallFilter | tuple[str | int, ...] | str
 
 
@@ -41,7 +44,8 @@ class Run:
         self._refused = False
         # As strace: silent where the text goes to a file and nothing was attached to.
         self._quiet = bool(options.quiet) or options.json or (options.output is not None and not options.attach)
-        self._printer = self._make_printer()
+        self._text: TextPrinter | None = None if options.json else self._text_printer()
+        self._printer: Printer = self._text or JsonPrinter(output.write)
         self._tracer = client.call(Hello(client=f"utracectl {VERSION}")).tracer_pid
         self._signals = Signals()
 
@@ -55,7 +59,7 @@ class Run:
             command.close_gate()
             command.wait(block=True)
             raise
-        self._printer.traced([command.pid])
+        self._printer.traced(command.pid, [command.pid])
         command.go()
 
     def attach(self, pids: list[int]) -> None:
@@ -71,7 +75,7 @@ class Run:
                 say(error_text(error))
                 self._refused = True
                 continue
-            self._printer.traced(tids)
+            self._printer.traced(pid, tids)
             threads = f" with {len(tids)} threads" if len(tids) > 1 else ""
             self._notice(f"Process {pid} attached{threads}")
 
@@ -85,11 +89,16 @@ class Run:
             # What came while requests waited for their answers: the socket says nothing of it any more.
             self._take(0)
             while self._traces:
-                for fd, _ in poll.poll():
+                text = self._text
+                waiting = text is not None and text.waiting
+                for fd, _ in poll.poll(LASTING_NS // 1_000_000 if waiting else None):
                     if fd == socket:
                         self._take(0)
                     else:
                         self._act_on_signals()
+                if waiting and text is not None:
+                    text.overdue(monotonic_ns() - LASTING_NS)
+                    text.flush()
                 if self._output.failed:
                     self._let_go(list(self._traces))
         except ConnectionEnded as error:
@@ -113,11 +122,9 @@ class Run:
             end_by(command.change.value)
         return command.change.value
 
-    def _make_printer(self) -> Printer:
+    def _text_printer(self) -> TextPrinter:
         """Return the printer that the options ask for."""
         options = self._options
-        if options.json:
-            return JsonPrinter(self._output.write)
         many = options.follow_forks or len(options.attach) > 1 or bool(options.attach and options.command)
         return TextPrinter(
             self._client.decode,
@@ -132,20 +139,28 @@ class Run:
     def _trace(self, pid: int, *, from_exec: bool) -> int:
         """Start the trace of a process and return its id."""
         options = self._options
-        started = self._client.call(
-            Start(
-                pid=pid,
-                from_exec=from_exec,
-                follow=options.follow_forks,
-                syscalls=self._calls,  # type: ignore[arg-type]
-                strings=options.string_limit,
-                failed_only=options.failed_only,
-                backend=options.backend,
-                overflow="block",
-                entries=not options.json,
-            )
+        # What the kernel writes is decoded here, while the daemon does other things.  Over ssh it would be more to
+        # carry, and of another machine's time.
+        raw = self._text is not None and options.host is None and not options.failed_only
+        start = Start(
+            pid=pid,
+            from_exec=from_exec,
+            follow=options.follow_forks,
+            syscalls=self._calls,  # type: ignore[arg-type]
+            strings=options.string_limit,
+            failed_only=options.failed_only,
+            backend=options.backend,
+            overflow="block",
+            deliver="raw" if raw and options.backend in {"auto", "kernel"} else "events",
+            entries=not options.json,
         )
+        started = self._client.call(start)
         self._traces[started.trace] = pid
+        if started.deliver == "raw" and self._text is not None:
+            # Of no use to all other traces.
+            from utracectl.decoding import RecordsDecoder
+
+            self._text.decode(RecordsDecoder(start, started))
         if options.backend not in {"auto", started.backend}:
             self._notice(f"the backend is {started.backend}" + (f": {started.reason}" if started.reason else ""))
         return started.trace

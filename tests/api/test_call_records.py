@@ -42,6 +42,14 @@ def test_fragments_are_what_is_left() -> None:
     ]
 
 
+def test_what_is_packed_is_what_the_kernel_writes() -> None:
+    pieces = [records.Fragment(0x1000, b"abc", ended=True, at_entry=False), records.Fragment(0x2000, b"", False, True)]
+    parts = fragment(0x1000, b"abc", records.ENDED), fragment(0x2000, b"", records.AT_ENTRY)
+    head = records.Head(0, 0, 100, 10, 11, records.EXIT, 0, 3, 0)
+    own = records.RETURNED.pack(0)
+    assert records.pack(head, own, pieces) == record(records.EXIT, own, *parts, nr=3)
+
+
 @pytest.mark.parametrize(
     "data",
     [

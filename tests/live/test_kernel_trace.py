@@ -6,16 +6,17 @@ What the backend cannot tell as strace does (see ``trace.start``) is left out of
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.children import needs_root
+from tests.children import child, needs_root
 from tests.kernel.recording import needs_bpf
 from tests.live.conftest import Programs
-from tests.live.machine import UTRACECTL
+from tests.live.machine import UTRACECTL, state, until
 from tests.live.test_strace_equal import COMMANDS, compare
 
 pytestmark = needs_root
@@ -90,3 +91,18 @@ def test_events_are_the_same_for_programs() -> None:
     assert "/etc/hostname" in opened
     assert events[-1]["kind"] == "detached"
     assert (events[-1]["lost"], events[-1]["delivered"]) == (0, len(opened))
+
+
+def test_a_process_is_seen_in_the_call_that_it_was_in() -> None:
+    with child() as pid:
+        until(lambda: state(pid) == "S", "a process that sleeps")
+        tracing = subprocess.Popen(
+            [*UTRACECTL, "trace", *KERNEL, "-p", str(pid)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        assert tracing.stderr is not None
+        attached = f"utracectl: Process {pid} attached\npause("
+        assert tracing.stderr.read(len(attached)).decode() == attached
+        tracing.send_signal(signal.SIGINT)
+        _, rest = tracing.communicate(timeout=60)
+        assert rest.decode() == f" <detached ...>\nutracectl: Process {pid} detached\n"
+        assert state(pid) == "S"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,14 +13,19 @@ from utraced.api import events
 from utraced.model import Status
 from utraced.observing.forwarded import MOST, Forwarded
 from utraced.observing.selection import Selection
+from utraced.observing.stop import SyscallStop
 from utraced.observing.trace import Trace
+from utraced.syscalls.abi import AUDIT_ARCH_X86_64
+from utraced.syscalls.memory import Fragment, Snapshot
 
+OPENAT = 257
+MASK = (1 << 64) - 1
 ENTRY = records.ENTERED.pack(*range(8))
 
 
-def made(**settings: object) -> tuple[Owner, Forwarded]:
+def made(words: tuple[str, ...] = ("all",), **settings: object) -> tuple[Owner, Forwarded]:
     owner = Owner()
-    trace = Trace(owner, Selection(("all",)), **settings)  # type: ignore[arg-type]
+    trace = Trace(owner, Selection(words), **settings)  # type: ignore[arg-type]
     trace.id = 7
     return owner, Forwarded(trace, 10, owner.tell)
 
@@ -73,6 +79,37 @@ def test_how_the_process_ended_is_kept() -> None:
     forwarded.end("target_exited", 5)
     assert isinstance(owner.told[-1], events.Detached)
     assert owner.told[-1].status == Status(code=3)
+
+
+def test_a_call_that_a_thread_was_in_becomes_a_record() -> None:
+    owner, forwarded = made(entries=True)
+    stop = SyscallStop(11, 50, 0x400000, True, AUDIT_ARCH_X86_64, 0x7FFF0000, OPENAT, (-100 & MASK, 0x1000, 0, 0, 0, 0))
+    forwarded.presume(stop, Snapshot([Fragment(0x1000, b"/etc", True)]))
+    (event,) = owner.told
+    assert isinstance(event, events.Records)
+    (head,) = records.heads(event.data)
+    assert (head.what, head.pid, head.tid, head.time_ns, head.nr) == (records.IN_CALL, PID, 11, 50, OPENAT)
+    assert records.part(records.ENTERED, event.data, head) == (*stop.args, stop.pc, stop.sp)
+    (path,) = records.fragments(event.data, head.body + records.ENTERED.size, head.end)
+    assert path == records.Fragment(0x1000, b"/etc", ended=True, at_entry=False)
+    assert not forwarded.trace.untold
+
+
+def test_a_call_that_nobody_wants_does_not() -> None:
+    owner, forwarded = made(words=("read",))
+    forwarded.presume(SyscallStop(11, 50, 0, True, AUDIT_ARCH_X86_64, 0, CLOSE, (0,) * 6), Snapshot())
+    assert owner.told == []
+
+
+@pytest.mark.parametrize(("last", "reason"), [(records.DETACHED, "policy"), (records.DEATH, "target_exited")])
+def test_why_the_last_process_is_gone(last: int, reason: str) -> None:
+    owner, forwarded = made()
+    for what in {records.DETACHED, records.DEATH} - {last}:
+        forwarded.take(record(what, records.DIED.pack(0, 1)), none)
+    forwarded.take(record(last, records.DIED.pack(0, 1)), none)
+    forwarded.end("target_exited", 5)
+    assert isinstance(owner.told[-1], events.Detached)
+    assert owner.told[-1].reason == reason
 
 
 @given(st.binary(max_size=200))

@@ -11,14 +11,21 @@ from typing import Any
 
 import pytest
 
+import utracectl.decoding
+import utracectl.main
+import utracectl.trace_run
+import utracectl.verbs.trace
 from tests.broker.system import System
 from tests.children import as_user, become, child, libc, needs_root, own_program
 from tests.kernel.recording import needs_bpf
 from tests.security.others import other, plain
 from tests.security.test_privileged_exec import as_ada, starting
 from tests.worker.daemon import Peer
+from utraced.syscalls.calls import signatures
 
 pytestmark = needs_root
+# A user may read nothing of this package: what he will need is loaded before.
+signatures("x86_64")
 
 ADA, BOB, GROUP = 3111, 3112, 3199
 PR_SET_DUMPABLE = 4
@@ -118,6 +125,25 @@ def test_nothing_is_told_of_what_a_program_does_with_privileges(
     # What it did before as itself: to wait, and to execute.
     assert set(names(told)) <= {"read", "execve"}, told
     assert told[-1]["reason"] == "policy"
+
+
+def lines_of(address: str, script: str) -> list[str]:
+    """As ADA: return what utracectl shows of a script."""
+    os.environ["UTRACED_SOCKET"] = address
+    written = os.memfd_create("stderr")
+    os.dup2(written, 2)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    words = ["trace", "--backend", "kernel", "-f", "-e", "trace=execve,write", "--", "sh", "-c", script]
+    assert utracectl.main.main(words) == 0
+    return os.pread(written, 1 << 16, 0).decode().splitlines()
+
+
+def test_one_program_with_privileges_does_not_end_the_trace_of_the_others(daemon: System, set_uid: Path) -> None:
+    lines = as_ada(lambda: lines_of(daemon.address, f"{set_uid} </dev/null; echo ok"))
+    (detached,) = [line for line in lines if " detached: " in line]
+    assert detached.endswith("it runs with other rights than yours, as a set-uid program does")
+    after = lines[lines.index(detached) :]
+    assert [line for line in after if line.startswith("write(1, ")] == [f'write(1, "ok\\n", 3){" " * 21}= 3']
 
 
 def hiding(address: str) -> list[dict[str, Any]]:

@@ -9,7 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from utracectl.printer import JsonPrinter, TextPrinter, call_of
+from tests.api.test_call_records import record
+from utracectl.decoding import RecordsDecoder
+from utracectl.printer import JsonPrinter, TextPrinter
+from utraced.api import call_records as records
 from utraced.api.events import (
     AnyEvent,
     Clone,
@@ -18,14 +21,15 @@ from utraced.api.events import (
     Event,
     Exec,
     Exit,
-    Fragment,
     JobControl,
     Lost,
+    Records,
     Signal,
     Syscall,
     SyscallEntry,
     Text,
 )
+from utraced.api.trace import Start, Started
 from utraced.model import Status
 
 NUMBERS = {"read": 0, "write": 1, "close": 3, "getppid": 110, "pause": 34, "exit_group": 231, "execve": 59}
@@ -59,7 +63,7 @@ def shown(*events: Event, traced: tuple[int, ...] = (10,), detaching: bool = Fal
     """Return what is written, notices marked with ``!``."""
     written: list[str] = []
     printer = TextPrinter(lambda raw: None, written.append, lambda text: written.append(f"!{text}\n"), **options)
-    printer.traced(traced)
+    printer.traced(10, traced)
     printer.detaching = detaching
     for event in events:
         printer.show(event)  # type: ignore[arg-type]
@@ -142,7 +146,7 @@ CASES: dict[str, tuple[list[Event], list[str]]] = {
     ),
     "an end that nobody asked for": (
         [Detached(pid=10, trace=1, reason="policy")],
-        ["!Process 10 detached: the daemon's policy ended the trace"],
+        ["!Process 10 detached: it runs with other rights than yours, as a set-uid program does"],
     ),
     "an end that is no news": ([Detached(pid=10, trace=1, reason="target_exited")], []),
     "the worker went away in a call": ([entry(10, "read", 0, 0x1000, 9)], ["read(0,  <unfinished ...>"]),
@@ -242,13 +246,48 @@ def test_exits_are_not_shown_where_nobody_wants_them() -> None:
     assert shown(death(10, code=0), show_exits=False) == []
 
 
-def test_memory_of_both_moments() -> None:
-    event = call(
-        10, "getcwd", 0x1000, 4096, result=2,
-        memory=[Fragment(address="0x1000", data=b"old"), Fragment(address="0x1000", data=b"/\0", returned=True)],
-    )  # fmt: skip
-    made = call_of(event, 32)
-    assert (made.entered.read(0x1000, 4), made.left.read(0x1000, 4)) == (b"old", b"/\0")
+def test_a_process_that_leaves_a_trace_takes_its_threads_along() -> None:
+    events = [
+        Clone(pid=10, tid=10, how="fork", child_pid=11, child_tid=11),
+        Clone(pid=11, tid=11, how="thread", child_pid=11, child_tid=12),
+        call(11, "getppid", result=1),
+        Detached(pid=11, tid=11, trace=1, reason="policy"),
+        call(10, "getppid", result=1),
+    ]
+    lines = shown(*events, follow=True)
+    assert lines[-2:] == [
+        "!Process 11 detached: it runs with other rights than yours, as a set-uid program does",
+        f"getppid(){' ' * 31}= 1",
+    ]
+
+
+def test_records_are_shown_as_the_events_that_they_stand_for() -> None:
+    start = Start(pid=10, deliver="raw", entries=True)
+    written: list[str] = []
+    given: list[Event] = []
+    printer = TextPrinter(lambda raw: given.pop(), written.append, written.append)  # type: ignore[arg-type,return-value]
+    printer.decode(RecordsDecoder(start, Started(trace=1, backend="kernel", deliver="raw")))
+
+    def take(event: Event) -> int | None:
+        given.append(event)
+        return printer.take(msgspec.Raw(b""))
+
+    entered = record(records.ENTRY, records.ENTERED.pack(*[0] * 8), nr=NUMBERS["pause"])
+    assert take(Records(trace=1, pid=10, data=entered, count=1, format=records.FORMAT)) is None
+    assert printer.waiting
+    printer.overdue(10**18)
+    assert not printer.waiting
+    printer.flush()
+    assert written == ["pause("]
+    returned = record(records.EXIT, records.RETURNED.pack(-4), nr=NUMBERS["pause"])
+    take(Records(trace=1, pid=10, data=returned, count=1, format=records.FORMAT))
+    take(Records(trace=1, pid=10, data=b"no record", count=1, format=records.FORMAT))
+    assert take(Detached(trace=1, reason="target_exited", delivered=3, lost=0)) == 1
+    assert not printer.waiting
+    assert written[1:] == [
+        ")                                 = -1 EINTR (Interrupted system call)\n",
+        "records of trace 1 cannot be read: this utracectl and its daemon are of two versions",
+    ]
 
 
 def test_nothing_of_a_target_reaches_the_terminal_raw() -> None:
@@ -265,10 +304,11 @@ def test_nothing_of_a_target_reaches_the_terminal_raw() -> None:
 def test_json_is_as_it_came() -> None:
     written: list[bytes] = []
     printer = JsonPrinter(written.append)
-    printer.traced([10])
+    printer.traced(10, [10])
     packets = [b'{"kind":"later","new":[1]}', msgspec.json.encode(Detached(trace=4, reason="policy")), b"[]"]
+    packets.append(msgspec.json.encode(Detached(trace=4, reason="policy", delivered=1, lost=0)))
     ends = [printer.take(msgspec.Raw(packet)) for packet in packets]
-    assert ends == [None, 4, None]
+    assert ends == [None, None, None, 4], "the first is the end of one of the trace's processes"
     assert written == []
     printer.flush()
     printer.finish()
@@ -284,7 +324,9 @@ def test_text_takes_packets() -> None:
     )
     assert printer.take(msgspec.Raw(msgspec.json.encode(call(10, "getppid", result=1)))) is None
     assert printer.take(later) is None
-    assert printer.take(msgspec.Raw(msgspec.json.encode(Detached(trace=4, reason="target_exited")))) == 4
+    assert printer.take(msgspec.Raw(msgspec.json.encode(Detached(trace=4, reason="client_request")))) is None
+    end = Detached(trace=4, reason="target_exited", delivered=1, lost=0)
+    assert printer.take(msgspec.Raw(msgspec.json.encode(end))) == 4
     printer.flush()
     printer.flush()
     assert written == [f"getppid(){' ' * 31}= 1\n"]

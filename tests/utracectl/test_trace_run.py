@@ -54,7 +54,7 @@ def test_a_command(serve: Serve, utracectl: Run) -> None:
     assert (done.returncode, done.stdout, done.stderr.decode()) == (7, b"out\n", LINE + EXITED)
     start = server.requests[1]["params"]
     assert start.pop("pid") > 0
-    assert start == {"from_exec": True, "overflow": "block", "entries": True}
+    assert start == {"from_exec": True, "overflow": "block", "entries": True, "deliver": "raw"}
 
 
 def test_options_reach_the_daemon(serve: Serve, utracectl: Run) -> None:

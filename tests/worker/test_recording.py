@@ -203,7 +203,7 @@ def test_what_is_not_built_is_unsupported(worker: tuple[Client, int]) -> None:
         with pytest.raises(Unsupported):
             start(worker[0], os.getpid(), **options)
     with pytest.raises(Unsupported):
-        worker[0].call(trace.Start(pid=os.getpid(), deliver="raw"))
+        worker[0].call(trace.Start(pid=os.getpid(), backend="ptrace", deliver="raw"))
 
 
 def test_an_answer_to_a_request_that_was_cancelled_ends_the_recording() -> None:

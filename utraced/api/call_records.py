@@ -7,7 +7,7 @@ All numbers are little-endian.  A record is a head of 40 bytes, then what its ``
      8  u64 time_ns     CLOCK_MONOTONIC
     16  u32 pid
     20  u32 tid
-    24  u8  what        1 entry, 2 exit, 3 clone, 4 exec, 5 death, 6 signal, 7 detached, 8 sent, 9 ignored
+    24  u8  what        1 entry, 2 exit, 3 clone, 4 exec, 5 death, 6 signal, 7 detached, 8 sent, 9 ignored, 10 in call
     25  u8  abi         0 x86_64, 1 i386, 2 x32
     26  u16             zero
     28  u32 nr          of the call; of a signal its number
@@ -22,6 +22,7 @@ All numbers are little-endian.  A record is a head of 40 bytes, then what its ``
         sent:     the same, of one that is still to be delivered; it never is where it ends the process by itself
         ignored:  the same, of one that will not be delivered
         detached: -
+        in call:  as entry: what a thread was in when the trace began, if /proc told the truth; its exit may be missing
 
 A fragment is memory of the caller, at the end of a record there may be any number of them::
 
@@ -36,11 +37,11 @@ Readers pass over a ``what``, and ignore flags, that they do not know.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 FORMAT = "calls-1"
-ENTRY, EXIT, CLONE, EXEC, DEATH, SIGNAL, DETACHED, SENT, IGNORED = range(1, 10)
+ENTRY, EXIT, CLONE, EXEC, DEATH, SIGNAL, DETACHED, SENT, IGNORED, IN_CALL = range(1, 11)
 ABI_NAMES = ("x86_64", "i386", "x32")
 ENDED, AT_ENTRY = 1, 2
 
@@ -85,6 +86,16 @@ class Fragment(NamedTuple):
     data: bytes
     ended: bool
     at_entry: bool
+
+
+def pack(head: Head, own: bytes, pieces: Iterable[Fragment] = ()) -> bytes:
+    """Return a record with its ``own`` part and fragments; of ``head`` the places are not looked at."""
+    body = bytearray(own)
+    for address, data, ended, at_entry in pieces:
+        body += FRAGMENT.pack(address, len(data), (ENDED if ended else 0) | (AT_ENTRY if at_entry else 0)) + data
+        body += bytes(-len(body) % 8)
+    _, _, time_ns, pid, tid, what, abi, nr, dropped = head
+    return HEAD.pack(HEAD.size - 8 + len(body), time_ns, pid, tid, what, abi, nr & 0xFFFF_FFFF, dropped) + body
 
 
 def heads(data: bytes) -> Iterator[Head]:

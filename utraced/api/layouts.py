@@ -89,7 +89,7 @@ LAYOUTS = (
                     "tid": "the thread",
                     "what": (
                         "1 entry, 2 exit, 3 clone, 4 exec, 5 death, 6 signal that is delivered, 7 detached, 8 signal "
-                        "that was sent, 9 signal that is ignored"
+                        "that was sent, 9 signal that is ignored, 10 call that a thread was in when the trace began"
                     ),
                     "abi": "0 x86_64, 1 i386, 2 x32",
                     "nr": "of the call, or the signal",
@@ -98,7 +98,7 @@ LAYOUTS = (
             ),
             record(
                 "entry",
-                "Of an entry; fragments follow.",
+                "Of an entry, and of a call that a thread was in; fragments follow.",
                 call_records.ENTERED,
                 {
                     **{f"arg{number}": "an argument" for number in range(6)},

@@ -13,15 +13,20 @@ from utraced.rpc.method import Method, TargetMethod
 from .engine import CallFilter, CallSet
 
 Backend = Literal["auto", "kernel", "ptrace", "seccomp"]
+Deliver = Literal["events", "raw"]
 TraceId = Annotated[int, Meta(ge=1)]
 
 
 class Started(Value, frozen=True):
-    """The new trace.  ``trace``: its id.  ``backend``: what records it.  ``reason``: why nothing faster does."""
+    """The new trace.
+
+    ``trace``: its id.  ``backend``: what records it.  ``reason``: why nothing faster does.  ``deliver``: what is told.
+    """
 
     trace: int
     backend: str
     reason: str | None = None
+    deliver: Deliver = "events"
 
 
 class Start(TargetMethod[Started], frozen=True):
@@ -32,7 +37,8 @@ class Start(TargetMethod[Started], frozen=True):
     fail.  ``overflow``: what happens when the client reads too slowly: ``drop`` observations and count them, or
     ``block`` the target.  ``entries``: a call that lasts, or that another thread's event overtakes, is first told as
     ``syscall_entry``.  ``stacks``: with the stack of each call.  ``backend``: what records: ``auto`` chooses.
-    ``deliver``: as ``events``, or as the kernel wrote them, ``raw``.
+    ``deliver``: as ``events``, or as the kernel wrote them, ``raw``; where ``auto`` chooses what writes no records, as
+    events, which the answer says.
 
     The backend kernel stops nothing, and needs a daemon with the capabilities BPF and PERFMON.  It tells less than
     ptrace:
@@ -56,7 +62,7 @@ class Start(TargetMethod[Started], frozen=True):
     stacks: bool = False
     backend: Backend = "auto"
     overflow: Literal["drop", "block"] = "drop"
-    deliver: Literal["events", "raw"] = "events"
+    deliver: Deliver = "events"
     entries: bool = False
 
 

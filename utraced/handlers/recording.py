@@ -83,7 +83,7 @@ async def start(params: api.Start, target: Target, trace: Trace, context: Contex
         raise
     finally:
         os.close(pidfd)
-    if not params.from_exec and params.deliver == "events":
+    if not params.from_exec:
         _presume(recorded, target.pid)
 
 

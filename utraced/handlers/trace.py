@@ -73,7 +73,7 @@ def _why_ptrace(context: Context) -> str:
 async def _recorded(params: api.Start, target: Target, trace: Trace, context: Context) -> api.Started:
     await recording.start(params, target, trace, context)
     context.session.trail.traces(target.pid, target.start_time, method=params.method)
-    return api.Started(trace=trace.id, backend=recording.BACKEND)
+    return api.Started(trace=trace.id, backend=recording.BACKEND, deliver=params.deliver)
 
 
 @handles(api.Stop)
@@ -104,9 +104,9 @@ def _check(params: api.Start) -> None:
         )
     if params.stacks:
         raise Unsupported("stacks are not recorded in this version", feature="trace.stacks", hint="Leave stacks out.")
-    if params.deliver != "events" and params.backend != recording.BACKEND:
+    if params.deliver != "events" and params.backend not in {"auto", recording.BACKEND}:
         raise Unsupported("only the kernel writes records", feature="trace.raw", hint="Use backend kernel.")
-    if params.failed_only and params.deliver != "events":
+    if params.failed_only and params.deliver != "events" and params.backend != "auto":
         raise Unsupported(
             "records are of all calls", feature="trace.raw", hint="Use deliver events, or filter yourself."
         )

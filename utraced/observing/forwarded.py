@@ -8,8 +8,10 @@ from utraced.api import call_records as records
 from utraced.api import events
 from utraced.api.events import Event
 from utraced.syscalls.abi import ABIS
+from utraced.syscalls.memory import Memory
 
-from .recorded import Recorded
+from .recorded import Known, Process, Reason, Recorded, Thread
+from .stop import SyscallStop
 from .trace import EXECS, Trace
 
 MOST = 140_000
@@ -19,13 +21,15 @@ MOST = 140_000
 class Forwarded(Recorded):
     """Does as ``Recorded``, with events ``records`` in place of all others but the last.
 
-    Of the records only the heads are looked at: the first execve, where that is waited for, and the ends.
+    Of the records only the heads are looked at: the first execve, where that is waited for, and the ends.  A call that
+    a thread was in already becomes a record too.
     """
 
     def __init__(self, trace: Trace, pid: int, tell: Callable[[Event], None]) -> None:
         super().__init__(trace, pid, tell)
         self._owner = tell
         self._seen = 0
+        self._silenced = False
 
     def take(self, data: bytes, dropped_entries: Callable[[], int]) -> None:
         """See ``Recorded.take``."""
@@ -38,14 +42,41 @@ class Forwarded(Recorded):
                 trace.dropped += (head.dropped - self._seen) % (1 << 32)
                 self._seen = head.dropped
             count += not trace.waiting
-            if head.what == records.DEATH and head.tid == self.pid:
-                self.note_end(data, head)
+            if head.what == records.DEATH:
+                self._silenced = False
+                if head.tid == self.pid:
+                    self.note_end(data, head)
+            elif head.what == records.DETACHED:
+                self._silenced = True
         if not count:
             return
         if len(data) - start > MOST:
             trace.dropped += count
             return
-        self._owner(events.Records(trace=trace.id, data=data[start:], count=count, format=records.FORMAT, pid=self.pid))
+        self._tell_records(data[start:], count)
+
+    def presume(self, stop: SyscallStop, memory: Memory) -> None:
+        """See ``Recorded.presume``."""
+        known = Known()
+        known.known = memory
+        thread = Thread(stop.tid, Process(self.pid, known))
+        self.trace.enter(thread, stop)
+        self.trace.untold.pop(thread, None)
+        entry = thread.entries.get(self.trace)
+        if entry is None:
+            return
+        abi = records.ABI_NAMES.index(entry.plan.abi.name)
+        head = records.Head(0, 0, stop.time_ns, self.pid, stop.tid, records.IN_CALL, abi, stop.nr, 0)
+        read = entry.recording.fragments if entry.plan.reads else ()
+        pieces = [records.Fragment(address, data, ended, False) for address, data, ended in read]
+        self._tell_records(records.pack(head, records.ENTERED.pack(*stop.args, stop.pc, stop.sp), pieces), 1)
+
+    def end(self, reason: Reason, time_ns: int) -> None:
+        """See ``Recorded.end``; where the last process fell silent, that is the reason."""
+        super().end("policy" if self._silenced and reason == "target_exited" else reason, time_ns)
+
+    def _tell_records(self, data: bytes, count: int) -> None:
+        self._owner(events.Records(trace=self.trace.id, data=data, count=count, format=records.FORMAT, pid=self.pid))
 
     def count_dropped(self, entries: int) -> None:
         """See ``Recorded.count_dropped``: here all records count, and each tells of those before it."""

@@ -32,7 +32,7 @@ _NEGATIVE, _WRAP_32 = 1 << 31, 1 << 32
 Reason = Literal["client_request", "session_closed", "target_exited", "policy", "daemon_stopping"]
 
 
-class _Memory:
+class Known:
     """What is known of a process's memory at the moment that is told of."""
 
     def __init__(self) -> None:
@@ -47,19 +47,19 @@ class _Memory:
         return self.known.string(address, limit)
 
 
-class _Process(NamedTuple):
+class Process(NamedTuple):
     """See ``CallingProcess``."""
 
     pid: int
-    target: _Memory
+    target: Known
 
 
-class _Thread:
+class Thread:
     """See ``Caller``."""
 
     __slots__ = ("entries", "process", "tid")
 
-    def __init__(self, tid: int, process: _Process) -> None:
+    def __init__(self, tid: int, process: Process) -> None:
         self.tid = tid
         self.process = process
         self.entries: dict[Trace, Entry] = {}
@@ -77,9 +77,9 @@ class Recorded:
         self.ended = False
         self.status: Status | None = None
         self._tell_owner = tell
-        self._memory = _Memory()
-        self._processes: dict[int, _Process] = {pid: _Process(pid, self._memory)}
-        self._threads: dict[int, _Thread] = {}
+        self._memory = Known()
+        self._processes: dict[int, Process] = {pid: Process(pid, self._memory)}
+        self._threads: dict[int, Thread] = {}
         self._presumed: dict[int, int] = {}
         self._leaders: dict[int, tuple[int, Status]] = {}
         self._signals: dict[int, tuple[events.Signal, records.Head]] = {}
@@ -96,6 +96,7 @@ class Recorded:
             records.SENT: self._sent,
             records.IGNORED: self._ignored,
             records.DETACHED: self._detached,
+            records.IN_CALL: self._in_call,
         }
 
     def presume(self, stop: SyscallStop, memory: Memory) -> None:
@@ -134,8 +135,7 @@ class Recorded:
         """Tell of what is unfinished, and that the trace has ended."""
         if self.ended:
             return
-        for thread in list(self._threads.values()):
-            self._abandon(thread, time_ns)
+        self.abandon(time_ns)
         self.ended = True
         self.trace.processes = 0
         self._tell_owner(
@@ -143,6 +143,11 @@ class Recorded:
                 reason=reason, status=self.status, pid=self.pid, tid=self.pid, trace=self.trace.id, time_ns=time_ns
             )
         )
+
+    def abandon(self, time_ns: int) -> None:
+        """Tell of the calls that will not be seen to return."""
+        for thread in list(self._threads.values()):
+            self._abandon(thread, time_ns)
 
     @property
     def alive(self) -> bool:
@@ -159,7 +164,6 @@ class Recorded:
     # Records
 
     def _enter(self, data: bytes, head: records.Head) -> None:
-        *args, pc, sp = records.part(records.ENTERED, data, head)
         thread = self._thread(head.pid, head.tid)
         if thread.entries:
             # Its return found no room, or it was only presumed to be in the call.
@@ -168,9 +172,10 @@ class Recorded:
             thread.entries.clear()
             self.trace.untold.pop(thread, None)
         self._memory.known = Snapshot(_fragments(data, head, records.ENTERED.size, at_entry=False))
-        arch = _ARCHES[head.abi]
-        nr = head.nr if head.nr < _NEGATIVE else head.nr - _WRAP_32
-        self.trace.enter(thread, SyscallStop(head.tid, head.time_ns, pc, True, arch, sp, nr, tuple(args)))
+        self.trace.enter(thread, _entered(data, head))
+
+    def _in_call(self, data: bytes, head: records.Head) -> None:
+        self.presume(_entered(data, head), Snapshot(_fragments(data, head, records.ENTERED.size, at_entry=False)))
 
     def _leave(self, data: bytes, head: records.Head) -> None:
         (result,) = records.part(records.RETURNED, data, head)
@@ -205,7 +210,7 @@ class Recorded:
             name = ABIS["x86_64"].name_of(head.nr)
             how = "vfork" if name == "vfork" or (name in {"clone", "clone3"} and flags & CLONE_VFORK) else "fork"
             if self.trace.follow and child_pid not in self._processes:
-                self._processes[child_pid] = _Process(child_pid, self._memory)
+                self._processes[child_pid] = Process(child_pid, self._memory)
                 self.trace.processes += 1
         self._tell(head, events.Clone(how=how, child_pid=child_pid, child_tid=child_tid))
 
@@ -295,21 +300,21 @@ class Recorded:
 
     # What they have in common
 
-    def _thread(self, pid: int, tid: int) -> _Thread:
+    def _thread(self, pid: int, tid: int) -> Thread:
         thread = self._threads.get(tid)
         if thread is None:
             process = self._processes.get(pid)
             if process is None:  # the record of its birth found no room
-                process = self._processes[pid] = _Process(pid, self._memory)
+                process = self._processes[pid] = Process(pid, self._memory)
                 self.trace.processes += 1
-            thread = self._threads[tid] = _Thread(tid, process)
+            thread = self._threads[tid] = Thread(tid, process)
         return thread
 
     def _forget(self, pid: int) -> None:
         if self._processes.pop(pid, None) is not None and self._processes:
             self.trace.processes -= 1
 
-    def _abandon(self, thread: _Thread, time_ns: int) -> None:
+    def _abandon(self, thread: Thread, time_ns: int) -> None:
         event = self.trace.abandon(thread, time_ns)
         if event is not None and not self.trace.waiting:
             self._tell_owner(event)
@@ -326,6 +331,13 @@ class Recorded:
         event.trace = trace.id
         event.time_ns = head.time_ns
         self._tell_owner(event)
+
+
+def _entered(data: bytes, head: records.Head) -> SyscallStop:
+    """Return the stop that an entry would have been."""
+    *args, pc, sp = records.part(records.ENTERED, data, head)
+    nr = head.nr if head.nr < _NEGATIVE else head.nr - _WRAP_32
+    return SyscallStop(head.tid, head.time_ns, pc, True, _ARCHES[head.abi], sp, nr, tuple(args))
 
 
 def _signal_event(data: bytes, head: records.Head) -> events.Signal:
