@@ -87,3 +87,35 @@ static const char *result_of(const char *reply)
     }
     return result;
 }
+
+/* Receive one packet, and have the events in it taken: it is one, or several in an array, or else the reply, which is
+   returned, and stands until the next one is received. */
+static inline const char *receive(int fd, void (*take_event)(const char *))
+{
+    static char packet[MAX_PACKET + 1];
+    ssize_t size = recv(fd, packet, MAX_PACKET, 0);
+    if (size < 0)
+        fail("recv");
+    if (size == 0) {
+        fprintf(stderr, "utraced has closed the connection\n");
+        exit(1);
+    }
+    packet[size] = 0;
+    if (packet[0] == '[')
+        for (const char *event = packet; *event != ']'; event = skip(event + 1))
+            take_event(event + 1);
+    else if (member(packet, "method"))
+        take_event(packet);
+    else
+        return packet;
+    return NULL;
+}
+
+/* Return the result of the request just sent. One is under way at a time, so that any reply is its reply. */
+static inline const char *reply(int fd, void (*take_event)(const char *))
+{
+    const char *reply;
+    while ((reply = receive(fd, take_event)) == NULL)
+        ;
+    return result_of(reply);
+}

@@ -3,8 +3,6 @@
    cc -o steps steps.c && UTRACED_SOCKET=... ./steps PID */
 #include "connection.h"
 
-static int utraced;
-static char packet[MAX_PACKET + 1];  /* the one that came last */
 static char stepped[MAX_PACKET + 1]; /* begins with where the step ended, "0x..." in quotes; empty while it lasts */
 static int ended;                    /* the process has, or we have detached from it */
 
@@ -18,36 +16,6 @@ static void take_event(const char *event)
         ended = 1;
 }
 
-/* Receive one packet: an event or several in an array, or else the reply, which is returned. */
-static const char *receive(void)
-{
-    ssize_t size = recv(utraced, packet, MAX_PACKET, 0);
-    if (size < 0)
-        fail("recv");
-    if (size == 0) {
-        fprintf(stderr, "utraced has closed the connection\n");
-        exit(1);
-    }
-    packet[size] = 0;
-    if (packet[0] == '[')
-        for (const char *event = packet; *event != ']'; event = skip(event + 1))
-            take_event(event + 1);
-    else if (member(packet, "method"))
-        take_event(packet);
-    else
-        return packet;
-    return NULL;
-}
-
-/* Return the result of the request just sent. One is under way at a time, so that any reply is its reply. */
-static const char *reply(void)
-{
-    const char *reply;
-    while ((reply = receive()) == NULL)
-        ;
-    return result_of(reply);
-}
-
 int main(int argc, char **argv)
 {
     int pid = argc == 2 ? atoi(argv[1]) : 0;
@@ -55,20 +23,20 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: steps PID\n");
         return 2;
     }
-    utraced = connect_to_utraced();
+    int utraced = connect_to_utraced();
 
     send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"daemon.hello\",\"params\":{\"client\":\"steps.c\"}}");
-    show(stdout, "utraced", member(reply(), "version"));
+    show(stdout, "utraced", member(reply(utraced, take_event), "version"));
 
     send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"engine.attach\","
                          "\"params\":{\"pid\":%d,\"hold\":true,\"events\":[]}}", pid);
-    int engine = atoi(member(reply(), "engine"));
+    int engine = atoi(member(reply(utraced, take_event), "engine"));
     printf("engine %d holds process %d\n", engine, pid);
 
     /* The main thread of a process has the process's number. */
     send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"registers.read\","
                          "\"params\":{\"engine\":%d,\"tid\":%d}}", engine, pid);
-    const char *general = member(reply(), "general");
+    const char *general = member(reply(utraced, take_event), "general");
     show(stdout, "pc", member(general, "rip"));
     show(stdout, "sp", member(general, "rsp"));
 
@@ -76,9 +44,9 @@ int main(int argc, char **argv)
         stepped[0] = 0;
         send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":%d,\"method\":\"thread.resume\","
                              "\"params\":{\"engine\":%d,\"tid\":%d,\"action\":\"step\"}}", 4 + i, engine, pid);
-        reply();
+        reply(utraced, take_event);
         while (stepped[0] == 0 && !ended)
-            receive();
+            receive(utraced, take_event);
         if (ended) {
             fprintf(stderr, "the process has ended\n");
             return 1;
@@ -87,7 +55,7 @@ int main(int argc, char **argv)
     }
 
     send_packet(utraced, "{\"jsonrpc\":\"2.0\",\"id\":7,\"method\":\"engine.detach\",\"params\":{\"engine\":%d}}", engine);
-    reply();
+    reply(utraced, take_event);
     printf("detached\n");
     return 0;
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,11 +18,15 @@ from typing import Any
 
 import pytest
 
+from tests.api.test_call_records import fragment, record
 from tests.children import child, ended
 from tests.examples.scripted import Script, event, result, scripted
+from tests.kernel.recording import needs_bpf
 from tests.live.conftest import Programs
 from tests.live.counters import counting
 from tests.live.machine import PATIENCE, free, running, state, tracer, until
+from utraced.api import call_records as records
+from utraced.syscalls.abi import ABIS
 from utraced.version import VERSION
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
@@ -298,6 +304,93 @@ def test_the_maps_of_the_binary_file_are_those_of_the_kernel(daemon: dict[str, s
 
 def test_the_maps_of_no_process_are_an_error(daemon: dict[str, str], tmp_path: Path) -> None:
     done = run([*c(tmp_path, "maps"), str(ended())], daemon)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: process ")
+    assert "\nhint: " in done.stderr
+
+
+NUMBERS = ABIS["x86_64"].numbers
+SHOWN = re.compile(r"(\d+) (\d+)\((.*)\) = (-?\d+|\?)")
+
+
+def test_calls_are_printed_with_arguments_strings_and_results(daemon: dict[str, str], tmp_path: Path) -> None:
+    needs_bpf()
+    (tmp_path / "a file").write_text("its contents")
+    script = "read go; cat 'a file'; cat nowhere; exit 3"
+    started = Popen(["/bin/sh", "-c", script], cwd=tmp_path, stdin=PIPE, stdout=PIPE, stderr=subprocess.DEVNULL)
+    assert started.stdin is not None
+    client = Popen([*c(tmp_path, "calls"), str(started.pid)], env={**os.environ, **daemon}, stdout=PIPE, stderr=PIPE)
+    try:
+        assert client.stderr is not None
+        assert client.stderr.readline() == b"process %d is traced\n" % started.pid
+        started.stdin.write(b"go\n")
+        assert started.communicate(timeout=PATIENCE)[0] == b"its contents"
+        printed, said = client.communicate(timeout=PATIENCE)
+    finally:
+        for process in (client, started):
+            process.kill()
+            process.communicate()
+    assert client.returncode == 0
+    assert re.fullmatch(rb"\d+ records, 0 lost\n", said)
+    found = [match.groups() for match in map(SHOWN.fullmatch, printed.decode().splitlines()) if match]
+    assert len(found) == len(printed.splitlines())
+    calls = [(int(nr), args, result) for _, nr, args, result in found]
+    opened = [(args.split(", ")[1].split(" ", 1)[1], result) for nr, args, result in calls if nr == NUMBERS["openat"]]
+    assert [int(result) >= 0 for name, result in opened if name == '"a file"'] == [True]
+    assert [result for name, result in opened if name == '"nowhere"'] == ["-2"]
+    assert [result for nr, args, result in calls if nr == NUMBERS["write"] and '"its contents"' in args] == ["12"]
+    assert [args.split(",")[0] for nr, args, result in calls if result == "?"][-1] == "0x3"
+    assert len({pid for pid, *_ in found}) == 3
+
+
+def test_records_of_every_shape_are_taken_apart(tmp_path: Path) -> None:
+    """A scripted daemon sends what is rare: a thread that takes over its process, records that are not known."""
+
+    def entry(nr: int, *args: int, of: int = 10, memory: bytes = b"") -> bytes:
+        own = records.ENTERED.pack(*args, *[0] * (6 - len(args)), 0, 0)
+        return with_tid(record(records.ENTRY, own, memory, nr=nr), of)
+
+    def left(result: int, *, of: int = 10, memory: bytes = b"") -> bytes:
+        return with_tid(record(records.EXIT, records.RETURNED.pack(result), memory), of)
+
+    evil = fragment(0x1000, b'\x1b[2J"\\a')
+    data = [
+        left(7),  # of a call that it was in before
+        entry(0, 3, 0x1000, 9) + left(9, memory=fragment(0x1000, b"was read!")),
+        record(99, b"12345678") + entry(1, 0x1000, memory=fragment(0x999, b"no") + evil) + left(-5),
+        entry(59, 1, of=12) + record(records.EXEC, records.EXECED.pack(12)),
+        with_tid(record(records.CLONE, bytes(16)), 11) + left(0, of=11),
+        entry(34, of=13) + with_tid(record(records.DEATH, records.DIED.pack(0, 1)), 13),
+    ]
+    told = [event("records", trace=1, data=base64.b64encode(one).decode(), count=1, format="calls-1") for one in data]
+    last = event("detached", trace=1, reason="target_exited", delivered=9, lost=4)
+    script: Script = [[result(trace=1, backend="kernel"), told[0], told[1:3], *told[3:], last]]
+    with scripted(tmp_path / "socket", script) as requests:
+        done = run([*c(tmp_path, "calls"), "5"], {"UTRACED_SOCKET": str(tmp_path / "socket")})
+    zeros = ", 0x0" * 5
+    assert (done.returncode, done.stderr) == (0, "process 5 is traced\n9 records, 4 lost\n")
+    assert done.stdout.splitlines() == [
+        '10 0(0x3, 0x1000 "was read!", 0x9, 0x0, 0x0, 0x0) = 9',
+        f'10 1(0x1000 "\\x1b[2J\\x22\\x5ca"{zeros}) = -5',
+        f"10 59(0x1{zeros}) = 0",
+        f"10 34(0x0{zeros}) = ?",
+    ]
+    assert requests[0]["params"] == {
+        "pid": 5,
+        "follow": True,
+        "backend": "kernel",
+        "deliver": "raw",
+        "overflow": "block",
+    }
+
+
+def with_tid(data: bytes, tid: int) -> bytes:
+    """Return a record as of another thread."""
+    return data[:20] + tid.to_bytes(4, "little") + data[24:]
+
+
+def test_the_calls_of_no_process_are_an_error(daemon: dict[str, str], tmp_path: Path) -> None:
+    done = run([*c(tmp_path, "calls"), str(ended())], daemon)
     assert done.returncode == 1
     assert done.stderr.startswith("error: process ")
     assert "\nhint: " in done.stderr
