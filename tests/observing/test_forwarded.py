@@ -12,6 +12,7 @@ from utraced.api import call_records as records
 from utraced.api import events
 from utraced.model import Status
 from utraced.observing.forwarded import MOST, Forwarded
+from utraced.observing.recorded import Reason
 from utraced.observing.selection import Selection
 from utraced.observing.stop import SyscallStop
 from utraced.observing.trace import Trace
@@ -101,15 +102,27 @@ def test_a_call_that_nobody_wants_does_not() -> None:
     assert owner.told == []
 
 
-@pytest.mark.parametrize(("last", "reason"), [(records.DETACHED, "policy"), (records.DEATH, "target_exited")])
-def test_why_the_last_process_is_gone(last: int, reason: str) -> None:
+DEAD = record(records.DEATH, records.DIED.pack(0, 1))
+SILENT = record(records.DETACHED)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason", "told"),
+    [
+        (SILENT, "target_exited", "policy"),
+        (DEAD + SILENT, "target_exited", "policy"),
+        (SILENT + DEAD, "target_exited", "target_exited"),
+        (SILENT, "client_request", "client_request"),
+        (DEAD, "target_exited", "target_exited"),
+    ],
+    ids=["silent", "last silent", "last dead", "stopped", "dead"],
+)
+def test_the_last_process_gives_the_reason(data: bytes, reason: Reason, told: str) -> None:
     owner, forwarded = made()
-    for what in {records.DETACHED, records.DEATH} - {last}:
-        forwarded.take(record(what, records.DIED.pack(0, 1)), none)
-    forwarded.take(record(last, records.DIED.pack(0, 1)), none)
-    forwarded.end("target_exited", 5)
+    forwarded.take(data, none)
+    forwarded.end(reason, 5)
     assert isinstance(owner.told[-1], events.Detached)
-    assert owner.told[-1].reason == reason
+    assert owner.told[-1].reason == told
 
 
 @given(st.binary(max_size=200))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -33,22 +35,27 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Programs:
 @pytest.fixture(scope="package")
 def set_uid(programs: Programs) -> Iterator[Path]:
     """Give a program that is root whoever starts it."""
-    yield from _privileged(programs, lambda path: path.chmod(0o4755))
+    with privileged(programs("privileged"), "set-uid") as path:
+        yield path
 
 
 @pytest.fixture(scope="package")
 def with_capability(programs: Programs) -> Iterator[Path]:
     """Give a program that has CAP_NET_RAW whoever starts it."""
-    yield from _privileged(programs, _give_capability)
+    with privileged(programs("privileged"), "capability") as path:
+        yield path
 
 
-def _privileged(programs: Programs, prepare: Callable[[Path], object]) -> Iterator[Path]:
-    source = programs("privileged")
+@contextmanager
+def privileged(source: Path, kind: Literal["set-uid", "set-gid", "capability"], group: int = 0) -> Iterator[Path]:
+    """Give a copy of a program, root's and this group's, which has privileges whoever starts it."""
     with folder() as made:
         path = made / "privileged"
         path.write_bytes(source.read_bytes())
-        path.chmod(0o755)
-        prepare(path)
+        os.chown(path, 0, group)
+        path.chmod({"set-uid": 0o4755, "set-gid": 0o2755, "capability": 0o755}[kind])
+        if kind == "capability":
+            _give_capability(path)
         if os.statvfs(made).f_flag & os.ST_NOSUID:
             pytest.skip("set-uid programs are only programs in /tmp here (nosuid)")
         yield path

@@ -22,7 +22,8 @@ class Forwarded(Recorded):
     """Does as ``Recorded``, with events ``records`` in place of all others but the last.
 
     Of the records only the heads are looked at: the first execve, where that is waited for, and the ends.  A call that
-    a thread was in already becomes a record too.
+    a thread was in already becomes a record too.  The last process to end, or to become one that may not be traced,
+    tells the reason of the end.
     """
 
     def __init__(self, trace: Trace, pid: int, tell: Callable[[Event], None]) -> None:
