@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from struct import unpack
+from typing import Any
 
 from tests.live.machine import free, running, state, threads, tracer, until
 
@@ -43,10 +44,10 @@ def describe(pid: int) -> str:
 
 
 @contextmanager
-def counting(program: Path, folder: Path, count: int, how: str = "") -> Iterator[Counting]:
-    """Give a running busy.c of so many threads."""
+def counting(program: Path, folder: Path, count: int, how: str = "", **options: Any) -> Iterator[Counting]:
+    """Give a running busy.c of so many threads; ``options`` are for ``Popen``."""
     path = folder / f"counters{how}"
-    with running([program, path, str(count), how]) as process:
+    with running([program, path, str(count), how], **options) as process:
         found = Counting(process.pid, path, count)
         try:
             yield found
