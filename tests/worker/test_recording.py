@@ -13,9 +13,11 @@ import msgspec
 import pytest
 
 from tests.children import child, libc, needs_root
-from tests.kernel.recording import needs_bpf
+from tests.kernel.recording import RING, needs_bpf, recording
+from tests.kernel.recording import run as run_recorded
 from tests.kernel.test_bpf_recording import programs
 from tests.live.machine import children, state, status, until, wait_end
+from tests.tracing.test_recorded import Owner
 from utracectl.client import Client, client_of
 from utracectl.connect import start_worker
 from utraced.api import call_records as records
@@ -26,6 +28,9 @@ from utraced.errors import Gone, NoSuchProcess, Unsupported
 from utraced.kernel.recorder_requests import Record
 from utraced.linux import sockets
 from utraced.linux.identity import Identity
+from utraced.tracing.recorded import Recorded
+from utraced.tracing.selection import Selection
+from utraced.tracing.trace import Trace
 from utraced.worker.attachers import OwnAttacher
 from utraced.worker.recording import Recorder
 
@@ -237,3 +242,75 @@ def test_an_answer_to_a_request_that_was_cancelled_ends_the_recording() -> None:
     with ours:
         ended = msgspec.json.decode(anyio.run(dialogue))
     assert (ended["method"], ended["params"]) == ("recorder.end", {"recording": 9})
+
+
+class Played:
+    """A recorder, to which the test is the attacher."""
+
+    def __init__(self) -> None:
+        control, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.recorder = Recorder(OwnAttacher(lambda: control, Identity(0, 0)))
+        self._client: socket.socket | None = None
+
+    async def asked(self) -> int:
+        """Wait for a request of the recorder's, and return its id."""
+        if self._client is None:
+            await anyio.wait_readable(self._ours)
+            (fd,) = sockets.receive(self._ours, 1 << 16).fds
+            self._client = socket.socket(fileno=fd)
+        await anyio.wait_readable(self._client)
+        received = sockets.receive(self._client, 1 << 16)
+        for fd in received.fds:
+            os.close(fd)
+        number: int = msgspec.json.decode(received.data)["id"]
+        return number
+
+    def answer(self, number: int, result: object, fds: tuple[int, ...] = ()) -> None:
+        assert self._client is not None
+        sockets.send(self._client, msgspec.json.encode({"jsonrpc": "2.0", "id": number, "result": result}), fds)
+
+    def close(self) -> None:
+        self.recorder.close()
+        self._ours.close()
+        if self._client is not None:
+            self._client.close()
+
+
+@pytest.mark.parametrize("end", ["exits", "dropped"])
+def test_a_trace_may_end_while_it_is_being_stopped(end: str) -> None:
+    played, told = Played(), []
+    trace_ = Trace(Owner(), Selection(("all",)))
+
+    async def dialogue() -> None:
+        over = anyio.Event()
+
+        def tell(event: events.Event) -> None:
+            told.append(event)
+            if isinstance(event, events.Detached):
+                over.set()
+
+        recorded = Recorded(trace_, os.getpid(), tell)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(played.recorder.run)
+            async with anyio.create_task_group() as beginning:
+                beginning.start_soon(played.recorder.begin, Record(pidfd=0), 0, recorded)
+                answer = {"recording": 1, "ring": 0, "counters": 1, "ring_size": RING}
+                played.answer(await played.asked(), answer, made.shared)
+            async with anyio.create_task_group() as stopping:
+                stopping.start_soon(played.recorder.finish, recorded, "client_request")
+                number = await played.asked()
+                if end == "exits":
+                    run_recorded(made, os.getpid)
+                    await over.wait()
+                else:
+                    played.recorder.drop(recorded)
+                played.answer(number, {})
+            tasks.cancel_scope.cancel()
+
+    with recording("getpid") as made:
+        try:
+            anyio.run(dialogue)
+        finally:
+            played.close()
+    ends = [event.reason for event in told if isinstance(event, events.Detached)]
+    assert ends == (["target_exited"] if end == "exits" else [])

@@ -126,11 +126,12 @@ class Recorder:
             return
         with contextlib.suppress(UtracedError):
             await self._ask(End(recording=reading.number))
-        # Nothing is written any more, so this ends.
-        while not reading.read(monotonic_ns() + TURN_NS):
+        # Nothing is written any more, so this ends.  Whenever this waits, the trace may end by itself, or be dropped.
+        while recorded in self._readings and not reading.read(monotonic_ns() + TURN_NS):
             self.told()
             await anyio.sleep(INTERVAL if recorded.trace.owner.congested() else 0)
-        self._close(reading, reason)
+        if recorded in self._readings:
+            self._close(reading, reason)
 
     def drop(self, recorded: Recorded) -> None:
         """See ``handlers.recorder.Recorder``."""
