@@ -1,4 +1,4 @@
-"""What a command takes longer when it is traced, with its children: recorded by the kernel, and by strace.
+"""What a command takes longer when it is traced, with its children: recorded by the kernel, by strace and by perf.
 
 Measured is the command alone, from its execve to its end: a tracer is attached before, and may go on writing after.
 """
@@ -6,91 +6,86 @@ Measured is the command alone, from its execve to its end: a tracer is attached 
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from statistics import median
 
+from benchmarks import recorders
+from benchmarks.recorders import Command, Run, Runner
 from benchmarks.rounds import Row, compare, interleave
-from benchmarks.tracers import strace, worker
-from utraced.api.events import Detached
-from utraced.api.trace import Start
-
-Attach = Callable[[int, Path], AbstractContextManager[Callable[[], None]]]
+from benchmarks.spending import adopting
 
 AIMS = {"dd": "3.5", "find": "2.0", "git status": "1.8", "imports": "1.3"}
 _FUNCTIONS = 300
 _FILES = 3000
+_BYTES = 200_000
+_SHORTER = 10
+"""By how much a workload is shorter for tracers that would take a minute for it; their seconds are multiplied."""
 
-
-@contextlib.contextmanager
-def plain(pid: int, folder: Path) -> Iterator[Callable[[], None]]:
-    """Trace nothing."""
-    del pid, folder
-    yield lambda: None
-
-
-@contextlib.contextmanager
-def kernel(pid: int, folder: Path, *, calls: Sequence[str] | None = None) -> Iterator[Callable[[], None]]:
-    """Have the kernel record, and the records passed on; fails where any is lost."""
-    del folder
-    with worker() as client:
-        client.call(
-            Start(
-                pid=pid,
-                follow=True,
-                from_exec=True,
-                backend="kernel",
-                deliver="raw",
-                overflow="block",
-                syscalls=None if calls is None else tuple(calls),
-            )
-        )
-
-        def finish() -> None:
-            for event in client.events():
-                if isinstance(event, Detached):
-                    if event.lost:
-                        raise RuntimeError(f"{event.lost} records were lost")
-                    return
-
-        yield finish
-
-
-@contextlib.contextmanager
-def bystander(pid: int, folder: Path, *, calls: Sequence[str] | None = None) -> Iterator[Callable[[], None]]:
-    """Have the kernel record another process, which sleeps."""
-    other = subprocess.Popen(["sleep", "1000"])
-    try:
-        with kernel(other.pid, folder, calls=calls):
-            yield lambda: None
-    finally:
-        other.kill()
-        other.wait()
-
-
-TRACERS: dict[str, Attach] = {
-    "untraced": plain,
-    "kernel, all calls": kernel,
-    "kernel, openat": partial(kernel, calls=("openat",)),
-    "strace -f -o FILE": strace,
-    "beside a trace of all calls": bystander,
-    "beside a trace of openat": partial(bystander, calls=("openat",)),
+TRACERS: dict[str, Runner] = {
+    "untraced": recorders.untraced,
+    "kernel, all calls": partial(recorders.attached, recorders.kernel),
+    "kernel, openat": partial(recorders.attached, partial(recorders.kernel, calls=("openat",))),
+    "strace -f -o FILE": partial(recorders.attached, recorders.strace),
+    "strace --seccomp-bpf, openat": recorders.strace_seccomp,
+    "perf trace": recorders.perf,
+    "beside a trace of all calls": partial(recorders.attached, recorders.bystander),
+    "beside a trace of openat": partial(recorders.attached, partial(recorders.bystander, calls=("openat",))),
 }
+SLOW = {"strace -f -o FILE", "perf trace"}
 
 
 def slow_down(folder: Path, *, rounds: int) -> list[Row]:
-    """Return how much longer each command takes with each tracer."""
+    """Return how much longer each command takes with each tracer, and what that spends and loses."""
+    tracers = dict(TRACERS)
+    if (why := recorders.no_perf(folder)) is not None:
+        print(f"perf trace is not compared: {why}", file=sys.stderr)
+        del tracers["perf trace"]
     rows = []
-    for name, command in workloads(folder).items():
-        measures = {tracer: partial(_seconds, command, attach, folder) for tracer, attach in TRACERS.items()}
-        aims = {"kernel, all calls": AIMS.get(name, ""), "beside a trace of openat": "1.1"}
-        rows += compare(interleave(measures, rounds), "untraced", prefix=name, unit="s", aims=aims)
+    with adopting():
+        for name, command in workloads(folder).items():
+            rows += _compared(name, command, tracers, folder, rounds)
     return rows
+
+
+def _compared(name: str, command: Command, tracers: dict[str, Runner], folder: Path, rounds: int) -> list[Row]:
+    """Return the rows of one command."""
+    runs: dict[str, list[Run]] = {}
+
+    def measure(title: str, run: Callable[[], Run]) -> float:
+        runs.setdefault(title, []).append(found := run())
+        return found.seconds
+
+    recorders.untraced(command, folder)  # what is read once from the disk is not what is compared
+    measures = {}
+    for tracer, runner in tracers.items():
+        if name == "dd" and tracer in SLOW:
+            title = f"{tracer}, a tenth, times ten"
+            run = partial(_scaled, runner, one_byte_at_a_time(_BYTES // _SHORTER), folder)
+        else:
+            title, run = tracer, partial(runner, command, folder)
+        measures[title] = partial(measure, title, run)
+    aims = {"kernel, all calls": AIMS.get(name, ""), "beside a trace of openat": "1.1"}
+    rows = compare(interleave(measures, rounds), "untraced", prefix=name, unit="s", aims=aims)
+    spent = [(median(one.cpu for one in runs[title]), max(one.lost for one in runs[title])) for title in measures]
+    return [
+        row if title == "untraced" or title.startswith("beside") else row._replace(cpu=cpu, lost=lost)
+        for row, title, (cpu, lost) in zip(rows, measures, spent, strict=True)
+    ]
+
+
+def _scaled(runner: Runner, command: Command, folder: Path) -> Run:
+    """Return what a command that is so much longer would take."""
+    run = runner(command, folder)
+    return Run(run.seconds * _SHORTER, run.cpu * _SHORTER, run.lost * _SHORTER)
+
+
+def one_byte_at_a_time(count: int) -> list[str]:
+    """Return a command that copies so many bytes, each with two calls."""
+    return ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", f"count={count}"]
 
 
 def workloads(folder: Path) -> dict[str, list[str]]:
@@ -106,7 +101,7 @@ def workloads(folder: Path) -> dict[str, list[str]]:
         )
     )
     found = {
-        "dd": ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "count=200000"],
+        "dd": one_byte_at_a_time(_BYTES),
         "find": ["find", "/usr/lib"],
         "imports": [
             sys.executable,
@@ -122,33 +117,3 @@ def workloads(folder: Path) -> dict[str, list[str]]:
             subprocess.run(["git", "-C", str(tree), *words], check=True, capture_output=True)
         found["git status"] = ["git", "-C", str(tree), "status"]
     return found
-
-
-def _seconds(command: Sequence[str], attach: Attach, folder: Path) -> float:
-    """Return how long a command takes when it is traced from its execve on."""
-    gate, let_go = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(let_go)
-            null = os.open(os.devnull, os.O_RDWR)
-            for standard in (0, 1, 2):
-                os.dup2(null, standard)
-            os.read(gate, 1)
-            os.execvp(command[0], list(command))
-        finally:
-            os._exit(127)
-    os.close(gate)
-    try:
-        with attach(pid, folder) as finish:
-            started = time.perf_counter()
-            os.close(let_go)
-            _, status = os.waitpid(pid, 0)
-            seconds = time.perf_counter() - started
-            finish()
-    finally:
-        with contextlib.suppress(OSError):
-            os.close(let_go)
-    if status:
-        raise RuntimeError(f"{command[0]} ended with status {status}")
-    return seconds

@@ -12,7 +12,8 @@ Measure = Callable[[], float]
 class Row(NamedTuple):
     """A line of the table: a median with its unit, and a ratio where there is something to compare with.
 
-    ``low`` and ``high`` are the extremes of what ``aim`` is about: the ratio, or else the value.
+    ``low`` and ``high`` are the extremes of what ``aim`` is about: the ratio, or else the value.  ``cpu`` is what a
+    tracer spends, in seconds, ``lost`` the most of what it lost in a round.
     """
 
     name: str
@@ -22,6 +23,8 @@ class Row(NamedTuple):
     low: float | None = None
     high: float | None = None
     aim: str = ""
+    cpu: float | None = None
+    lost: int | None = None
 
 
 def interleave(measures: Mapping[str, Measure], rounds: int) -> dict[str, list[float]]:

@@ -1,0 +1,64 @@
+"""What processes spend of the CPUs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from utraced.linux.prctl import prctl
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def cpu_seconds(pids: Iterable[int]) -> float:
+    """Return the seconds that the threads of these processes have run, also of ones that are not reaped yet.
+
+    /proc/PID/schedstat tells nanoseconds (Documentation/scheduler/sched-stats.rst); threads that are gone are left out.
+    """
+    total = 0
+    for pid in pids:
+        for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                total += int(path.read_text().split()[0])
+    return total / 1e9
+
+
+@contextlib.contextmanager
+def adopting() -> Iterator[None]:
+    """Have orphans among our descendants become our children, so that they can be found.
+
+    An attacher is one: it is nobody's child.  Those of ours that have ended are reaped at the end.
+    """
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        prctl(_PR_SET_CHILD_SUBREAPER, 0)
+        for pid, name, _ in _children():
+            if name.startswith("utraced"):
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+
+
+def children_named(name: str) -> list[int]:
+    """Return our children of this name that have not ended, the youngest last."""
+    found = [pid for pid, named, state in _children() if named == name and state != "Z"]
+    return sorted(found, key=_started)
+
+
+def _children() -> Iterator[tuple[int, str, str]]:
+    """Give the pid, the name and the letter of the state of each child."""
+    for path in Path("/proc/self/task").glob("*/children"):
+        for pid in map(int, path.read_text().split()):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+                yield pid, name, rest.split()[0]
+
+
+def _started(pid: int) -> int:
+    """Return when a process started, in clock ticks since the machine did; 0 where it is gone."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19])
+    return 0
