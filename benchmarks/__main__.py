@@ -31,6 +31,7 @@ from benchmarks.recording import slow_down as slow_down_of_commands
 from benchmarks.recording_start import time_of_starting
 from benchmarks.rounds import Row
 from benchmarks.roundtrip import cost_of_round_trips
+from benchmarks.soak import soak
 from benchmarks.starting import cost_of_starting
 from benchmarks.stops import Setting, cost_of_stops
 
@@ -49,7 +50,7 @@ USUAL = (
     "latency",
     "neighbours",
 )
-SUBJECTS = (*USUAL, "recording", "hostile")
+SUBJECTS = (*USUAL, "recording", "soak", "hostile")
 """What needs root, and what lasts as long as one wants, is measured when it is named."""
 
 
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What tracing and requests cost.")
     parser.add_argument(
-        "subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; default: all but the last two"
+        "subjects", nargs="*", metavar="SUBJECT", help=f"of {', '.join(SUBJECTS)}; default: all but the last three"
     )
     parser.add_argument("--rounds", type=int, default=7, help="interleaved rounds (default: %(default)s)")
     parser.add_argument("--calls", type=int, default=40_000, help="calls of a flood (default: %(default)s)")
@@ -86,7 +87,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--milliseconds", type=int, default=1000, help="of what takes its time (default: %(default)s)")
     parser.add_argument("--exchanges", type=int, default=1000, help="of a round trip (default: %(default)s)")
     parser.add_argument("--connections", type=int, default=1000, help="idle ones, new ones (default: %(default)s)")
-    parser.add_argument("--seconds", type=int, default=600, help="of hostile packets (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=600, help="of a soak, of hostile packets (default: %(default)s)")
     parser.add_argument("--first", action="store_true", help="run before all others (as root), on a busy machine")
     options = parser.parse_args(argv)
     unknown = set(options.subjects) - set(SUBJECTS)
@@ -131,6 +132,8 @@ def _subjects(options: argparse.Namespace, flood: Path, folder: Path) -> Iterato
     if "recording" in wanted:
         yield partial(time_of_starting, rounds=rounds)
         yield partial(slow_down_of_commands, folder, rounds=rounds)
+    if "soak" in wanted:
+        yield partial(soak, folder, flood, seconds=options.seconds)
     if "hostile" in wanted:
         yield partial(hostile, folder, seconds=options.seconds)
 
