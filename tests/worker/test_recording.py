@@ -11,6 +11,9 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+from utraced.tracing.recorded import Recorded
+from utraced.tracing.selection import Selection
+from utraced.tracing.trace import Trace
 
 from tests.children import child, libc, needs_root
 from tests.kernel.recording import RING, needs_bpf, recording
@@ -28,9 +31,6 @@ from utraced.errors import Gone, NoSuchProcess, Unsupported
 from utraced.kernel.recorder_requests import Record
 from utraced.linux import sockets
 from utraced.linux.identity import Identity
-from utraced.tracing.recorded import Recorded
-from utraced.tracing.selection import Selection
-from utraced.tracing.trace import Trace
 from utraced.worker.attachers import OwnAttacher
 from utraced.worker.recording import Recorder
 
