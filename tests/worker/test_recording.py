@@ -11,9 +11,6 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-from utraced.tracing.recorded import Recorded
-from utraced.tracing.selection import Selection
-from utraced.tracing.trace import Trace
 
 from tests.children import child, libc, needs_root
 from tests.kernel.recording import RING, needs_bpf, recording
@@ -31,6 +28,9 @@ from utraced.errors import Gone, NoSuchProcess, Unsupported
 from utraced.kernel.recorder_requests import Record
 from utraced.linux import sockets
 from utraced.linux.identity import Identity
+from utraced.observing.recorded import Recorded
+from utraced.observing.selection import Selection
+from utraced.observing.trace import Trace
 from utraced.worker.attachers import OwnAttacher
 from utraced.worker.recording import Recorder
 
