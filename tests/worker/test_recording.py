@@ -17,7 +17,7 @@ from tests.kernel.recording import RING, needs_bpf, recording
 from tests.kernel.recording import run as run_recorded
 from tests.kernel.test_bpf_recording import programs
 from tests.live.machine import children, state, status, until, wait_end
-from tests.tracing.test_recorded import Owner
+from tests.observing.test_recorded import Owner
 from utracectl.client import Client, client_of
 from utracectl.connect import start_worker
 from utraced.api import call_records as records
