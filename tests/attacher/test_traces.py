@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
 
 import pytest
 
 from tests.children import needs_root, zombie
-from tests.kernel.recording import RING, needs_bpf, taken
+from tests.kernel.recording import POOL, RING, narrow_program, needs_bpf, of_call, taken
+from tests.live.machine import until
 from utraced.attacher import traces
 from utraced.errors import InvalidParams, NoSuchProcess, Unsupported
+from utraced.kernel import tracepoints
+from utraced.kernel.event_pool import EventPool
 from utraced.kernel.recorder_requests import Record
 from utraced.linux.capabilities import CAP_SYS_PTRACE
 from utraced.linux.identity import Identity, own_identity
@@ -37,6 +42,64 @@ def test_one_that_has_ended_is_not_recorded() -> None:
     finally:
         recording.close()
         os.close(pidfd)
+
+
+def few() -> traces.FewCalls:
+    of_call("getppid")
+    return traces.FewCalls(tracepoints.find(), POOL)
+
+
+@needs_root
+def test_few_calls_have_tracepoints_of_their_own() -> None:
+    found = few().of(Record(pidfd=0, x86_64=(GETPPID,)))
+    assert found is not None
+    assert found.calls == (of_call("getppid"),)
+
+
+@needs_root
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Record(pidfd=0, x86_64=tuple(range(traces.MOST_BY_CALL + 1))),
+        Record(pidfd=0, x86_64=(GETPPID,), others=True),
+        Record(pidfd=0, i386=(GETPID_32,)),
+        Record(pidfd=0, x86_64=(GETPPID, 134)),
+    ],
+    ids=["many", "those without a name", "32-bit programs", "one that the kernel lacks"],
+)
+def test_others_do_not(request_: Record) -> None:
+    assert few().of(request_) is None
+
+
+@needs_root
+def test_where_no_event_can_be_had_all_calls_are_looked_at() -> None:
+    def refuse(tracepoint: int) -> int:
+        raise OSError(errno.EMFILE, str(tracepoint))
+
+    of_call("getppid")
+    found = traces.FewCalls(tracepoints.find(), EventPool(open_=refuse))
+    recording = traces.prepare(Record(pidfd=0, x86_64=(GETPPID,), ring_size=RING), own_identity(), found)
+    try:
+        assert recording.narrow is None
+    finally:
+        recording.close()
+
+
+@needs_root
+def test_of_a_32_bit_program_the_calls_are_told_too(tmp_path) -> None:
+    program = subprocess.Popen([narrow_program(tmp_path)])
+    recording = traces.prepare(Record(pidfd=0, x86_64=(GETPPID,), i386=(64,), ring_size=RING), own_identity(), few())
+    pidfd = os.pidfd_open(program.pid)
+    try:
+        assert recording.narrow is not None
+        traces.begin(recording, pidfd)
+        assert recording.narrow is None
+        until(lambda: taken(recording)[0], "a call of the 32-bit program")
+    finally:
+        recording.close()
+        os.close(pidfd)
+        program.kill()
+        program.wait()
 
 
 def test_all_is_known_of_the_kernel_s_types_after_loading(monkeypatch) -> None:

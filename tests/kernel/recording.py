@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,15 +14,18 @@ import pytest
 
 from tests.children import fork
 from utraced.api import call_records as records
+from utraced.kernel import tracepoints
 from utraced.kernel.bpf_captures import largest
 from utraced.kernel.bpf_layout import PLANS, Guard, Settings, cast_of, needs, offsets_of, plan
-from utraced.kernel.bpf_recording import Recording
+from utraced.kernel.bpf_recording import ByCall, Recording
 from utraced.kernel.bpf_ring import Counters, Ring
 from utraced.kernel.btf import Btf, read_btf
+from utraced.kernel.event_pool import EventPool
 from utraced.linux.attaching import VMLINUX
 from utraced.syscalls.abi import ABIS
 from utraced.syscalls.captures import captures_of
 
+POOL = EventPool(kept=0)
 ANY_TIME = (0, (1 << 64) - 1)
 RING = 1 << 20
 ABI = ABIS["x86_64"]
@@ -64,14 +69,24 @@ def recording(
     strings: int = 32,
     ring: int = RING,
     attached: bool = True,
+    by_call: bool = False,
 ) -> Iterator[Recording]:
-    """Give a recording of these calls, of no process yet."""
+    """Give a recording of these calls, of no process yet; ``by_call``: of 32-bit programs too."""
     btf = needs_bpf()
     numbers = [ABI.numbers[name] for name in calls if ABI.numbers[name] < PLANS // 2]
     plans = {nr: plan(captures_of(ABI, nr), strings=strings, largest=largest(strings)) for nr in numbers}
+    tied = None
+    if by_call:
+        tied = ByCall(POOL, tuple(of_call(name) for name in calls))
+        narrow = ABIS["i386"]
+        for name in calls:
+            number = narrow.numbers[name]
+            plans[PLANS // 2 + number] = plan(captures_of(narrow, number), strings=strings, largest=largest(strings))
     settings = Settings(strings, follow, needs(plans.values()))
     try:
-        made = Recording(offsets_of(btf)._replace(cast=cast_of(btf)), guard, settings, plans, ring_size=ring)
+        made = Recording(
+            offsets_of(btf)._replace(cast=cast_of(btf)), guard, settings, plans, ring_size=ring, by_call=tied
+        )
     except PermissionError:
         pytest.skip("bpf(2) is refused here")
     try:
@@ -80,6 +95,27 @@ def recording(
         yield made
     finally:
         made.close()
+
+
+def of_call(name: str) -> tuple[int, int]:
+    """Return the tracepoints of a call; skips the test where they cannot be had."""
+    found = tracepoints.find().of_call(name)
+    if found is None:
+        pytest.skip("tracefs cannot be had here: mount it at /sys/kernel/tracing")
+    return found
+
+
+def narrow_program(folder: Path) -> Path:
+    """Return a 32-bit program that calls getppid until it is killed."""
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("gcc is missing: install it to run the tests with compiled programs")
+    source = folder / "narrow.c"
+    source.write_text('void _start(void) { int r; for (;;) __asm__ volatile("int $0x80" : "=a"(r) : "a"(64)); }')
+    flags = ["-m32", "-O1", "-static", "-nostdlib", "-ffreestanding", "-fno-pie", "-no-pie"]
+    if subprocess.run([compiler, *flags, "-o", folder / "narrow", source], check=False, timeout=60).returncode:
+        pytest.skip("gcc makes no 32-bit programs here")
+    return folder / "narrow"
 
 
 def taken(made: Recording, ring: int = RING) -> tuple[list[Record], Counters]:

@@ -79,4 +79,4 @@ def test_a_program_that_is_refused_says_why() -> None:
     program.mov(R0, R9)
     program.exit()
     with pytest.raises(bpf_calls.Refused, match="R9 !read_ok"):
-        bpf_calls.load_tracing(program.code(), type_id=btf.type_id("btf_trace_sys_enter"), name="utraced_test")
+        bpf_calls.load(program.code(), type_id=btf.type_id("btf_trace_sys_enter"), name="utraced_test")

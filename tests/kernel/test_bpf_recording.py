@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests.children import fork
+from tests.children import fork, libc
 from tests.kernel import recording as support
 from tests.kernel.recording import ANY_TIME, recording, run, taken
 from tests.live.machine import until
 from utraced.api import call_records as records
+from utraced.kernel.bpf_ring import Ring
 
 
 def programs() -> set[int]:
@@ -95,10 +98,77 @@ def test_what_finds_no_room_is_counted_exactly() -> None:
     assert (entries + counters.entries, exits + counters.exits) == (calls, calls)
 
 
+def test_few_calls_are_told_as_all_are() -> None:
+    found = []
+    for by_call in (False, True):
+        with recording("getppid", "rmdir", by_call=by_call) as made:
+            run(made, lambda: [os.getppid(), libc().rmdir(b"/nowhere/at/all")])
+            records_, counters = taken(made)
+        assert counters.dropped == 0
+        found.append([(one.what, one.name, len(one.numbers), [each.data for each in one.memory]) for one in records_])
+    assert found[0] == found[1]
+    assert (records.ENTRY, "rmdir", 8, [b"/nowhere/at/all"]) in found[1]
+
+
+def test_a_program_that_is_executed_is_told_by_its_call() -> None:
+    with recording("execve", by_call=True) as made:
+        run(made, lambda: os.execv("/bin/true", ["true"]))
+        found, _ = taken(made)
+    assert [one.what for one in found] == [records.ENTRY, records.EXEC, records.EXIT, records.DEATH]
+
+
+def test_nothing_is_told_any_more_of_few_calls_once_it_is_closed() -> None:
+    with recording("getppid", by_call=True) as made:
+        made.add(os.getpid(), ANY_TIME)
+        reader = Ring(made.shared.ring, made.shared.counters, support.RING)
+        os.getppid()
+        assert reader.take()
+        made.close()
+        os.getppid()
+        assert not reader.waiting
+        reader.close()
+
+
+def test_a_32_bit_program_that_is_executed_is_told_of(tmp_path: Path) -> None:
+    program = support.narrow_program(tmp_path)
+    with recording("getppid", by_call=True) as made:
+        reading, writing = os.pipe()
+        pid = fork()
+        if pid == 0:
+            try:
+                os.close(writing)
+                os.read(reading, 1)
+                os.execv(program, [str(program)])
+            finally:
+                os._exit(1)
+        made.add(pid, ANY_TIME)
+        assert made.narrow is not None
+        assert not select.select([made.narrow], [], [], 0)[0]
+        os.close(writing)
+        try:
+            assert select.select([made.narrow], [], [], 60)[0]
+            made.widen()
+            assert made.narrow is None
+            reader = Ring(made.shared.ring, made.shared.counters, support.RING)
+            until(lambda: any(head.abi == 1 for head in records.heads(reader.take())), "a call of a 32-bit program")
+            reader.close()
+        finally:
+            os.close(reading)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
 def test_nothing_is_left_after_it_is_closed() -> None:
     before = programs()
     with recording("getpid"):
         assert len(programs() - before) == 7
+    until(lambda: not programs() - before, "nothing of ours in the kernel")
+
+
+def test_nothing_is_left_of_few_calls_after_it_is_closed() -> None:
+    before = programs()
+    with recording("getpid", by_call=True):
+        assert len(programs() - before) == 9
     until(lambda: not programs() - before, "nothing of ours in the kernel")
 
 

@@ -47,6 +47,9 @@ class Start(TargetMethod[Started], frozen=True):
     and pages that were not in memory and that the call did not touch as pointers; programs' arguments up to 48, their
     environment up to 512 variables, buffers of an iovec up to 16, the latter only of 64-bit programs.  ``block`` then
     holds nothing: what the client does not read waits in the daemon, 256 MiB at most, and is lost beyond.
+    A trace of at most 16 calls by name leaves the other calls of the machine alone, where the kernel has tracefs.  It
+    does not tell calls that a 64-bit program makes as a 32-bit one would, and may miss the first ones of a 32-bit
+    program that is executed in it.
     """
 
     method = "trace.start"

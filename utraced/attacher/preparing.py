@@ -19,9 +19,10 @@ _TURN = threading.Lock()
 class Preparation:
     """Loads what ``request`` asks for; wait until ``fileno()`` can be read, then ``take`` it or ``close``."""
 
-    def __init__(self, request: Record, identity: Identity) -> None:
+    def __init__(self, request: Record, identity: Identity, few: traces.FewCalls | None = None) -> None:
         self._request = request
         self._identity = identity
+        self._few = few
         self._recording: Recording | None = None
         self._error: Exception | None = None
         self._event = os.eventfd(0)
@@ -53,7 +54,7 @@ class Preparation:
     def _prepare(self) -> None:
         try:
             with _TURN:
-                self._recording = traces.prepare(self._request, self._identity)
+                self._recording = traces.prepare(self._request, self._identity, self._few)
         except Exception as error:  # raised where it is taken
             self._error = error
         os.eventfd_write(self._event, 1)

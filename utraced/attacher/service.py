@@ -18,7 +18,9 @@ import msgspec
 
 from utraced.errors import InternalError, InvalidParams, LimitExceeded, NoSuchObject, UtracedError
 from utraced.kernel.bpf_recording import Recording
+from utraced.kernel.event_pool import EventPool
 from utraced.kernel.recorder_requests import End, Record, Recorded, requests
+from utraced.kernel.tracepoints import Tracepoints
 from utraced.linux import sockets
 from utraced.linux.capabilities import CAP_SYS_PTRACE
 from utraced.linux.closing import close_aside
@@ -72,20 +74,17 @@ class Client:
         self.waiting: set[Asked] = set()
         self.last = 0
 
-    def close(self) -> None:
-        """End everything that was recorded for it."""
-        for recording in self.recordings.values():
-            recording.close()
-        self.recordings.clear()
-        self.socket.close()
-
 
 class Service:
-    """Serves the clients that come over ``control``; ``kept`` are the capabilities that questions may be asked with."""
+    """Serves the clients that come over ``control``.
 
-    def __init__(self, control: socket.socket, kept: int) -> None:
+    ``kept`` are the capabilities that questions may be asked with, ``few`` is for traces of few calls.
+    """
+
+    def __init__(self, control: socket.socket, kept: int, few: traces.FewCalls | None = None) -> None:
         self._control: socket.socket | None = control
         self._kept = kept
+        self._few = few
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
         self._clients: set[Client] = set()
@@ -103,6 +102,8 @@ class Service:
                         self._answered(client, asked)
                     case (Client() as client, Asked() as asked, Preparation()):
                         self._prepared(client, asked)
+                    case Recording() as recording:
+                        self._widen(recording)
 
     def _take_client(self) -> None:
         """Take what our starter says: a new client, or that there will be no more."""
@@ -159,7 +160,7 @@ class Service:
                 case Record() as record:
                     self._ask(client, request, record)
                 case End(recording=number):
-                    self._send(client, client.connection.result(request, _end(client, number)))
+                    self._send(client, client.connection.result(request, self._end(client, number)))
         except Exception as error:  # told to the client, our bugs as internal_error
             self._fail(client, request, error)
 
@@ -188,12 +189,11 @@ class Service:
         self._selector.register(asked.question, selectors.EVENT_READ, (client, asked, asked.question))
         self._selector.register(asked.preparation, selectors.EVENT_READ, (client, asked, asked.preparation))
 
-    @staticmethod
-    def _begin(client: Client, record: Record, asking: Identity, pid: int) -> tuple[Question, Preparation]:
+    def _begin(self, client: Client, record: Record, asking: Identity, pid: int) -> tuple[Question, Preparation]:
         """Begin to ask the kernel about process ``pid``, and to prepare for its answer."""
         question = Question(asking, pid)
         try:
-            return question, Preparation(record, client.identity)
+            return question, Preparation(record, client.identity, self._few)
         except RuntimeError as error:
             question.answer()
             raise LimitExceeded(f"no thread can be made: {error}", limit="threads") from error
@@ -250,6 +250,8 @@ class Service:
             close_aside([asked.pidfd])
         client.last += 1
         client.recordings[client.last] = recording
+        if recording.narrow is not None:
+            self._selector.register(recording.narrow, selectors.EVENT_READ, recording)
         result = Recorded(recording=client.last, ring=0, counters=1, ring_size=asked.record.ring_size)
         packets = client.connection.result(asked.request, result, recording.shared)
         client.connection.take_unsent()  # ours, and still in use
@@ -275,7 +277,31 @@ class Service:
         self._clients.discard(client)
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(client.socket)
-        client.close()
+        for number in list(client.recordings):
+            self._end(client, number)
+        client.socket.close()
+
+    def _end(self, client: Client, number: int) -> Empty:
+        """End a recording."""
+        recording = client.recordings.pop(number, None)
+        if recording is None:
+            raise NoSuchObject(f"there is no recording {number}")
+        self._unwatch(recording)
+        recording.close()
+        return Empty()
+
+    def _widen(self, recording: Recording) -> None:
+        """A 32-bit program has been executed, whose calls are to be seen too."""
+        self._unwatch(recording)
+        try:
+            recording.widen()
+        except OSError as error:
+            log.error("the calls of 32-bit programs are not seen: %s", error.strerror)
+
+    def _unwatch(self, recording: Recording) -> None:
+        if recording.narrow is not None:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(recording.narrow)
 
 
 def _check_passing(recording: Recording) -> None:
@@ -292,19 +318,11 @@ def _check_passing(recording: Recording) -> None:
             ) from error
 
 
-def _end(client: Client, number: int) -> Empty:
-    recording = client.recordings.pop(number, None)
-    if recording is None:
-        raise NoSuchObject(f"there is no recording {number}")
-    recording.close()
-    return Empty()
-
-
-def serve(control_fd: int, kept: int) -> None:
+def serve(control_fd: int, kept: int, tracepoints: Tracepoints) -> None:
     """Be the attacher of whoever holds the other end of the socket ``control_fd``."""
     # What takes long is had before the first request has come, or while the kernel is asked about it.
     threading.Thread(target=traces.load, daemon=True).start()
     control = socket.socket(fileno=control_fd)
     control.setblocking(False)
-    Service(control, kept).run()
+    Service(control, kept, traces.FewCalls(tracepoints, EventPool())).run()
     os._exit(0)

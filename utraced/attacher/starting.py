@@ -62,6 +62,10 @@ def be_attacher(control: int) -> None:
     kept = os.dup2(control, 3) if control != 3 else 3
     os.closerange(4, os.sysconf("SC_OPEN_MAX"))
     set_name(NAME)
+    from utraced.kernel import tracepoints
+
+    # Where nobody has mounted tracefs, this needs more than is kept.
+    found = tracepoints.find()
     drop_bounding(NEEDED)
     set_capabilities(NEEDED)
     no_new_privs()
@@ -69,6 +73,6 @@ def be_attacher(control: int) -> None:
     from .service import serve
 
     try:
-        serve(kept, NEEDED)
+        serve(kept, NEEDED, found)
     except BaseException:
         sys.excepthook(*sys.exc_info())

@@ -13,10 +13,12 @@ from utraced.errors import InvalidParams, LimitExceeded, NoSuchProcess, Unsuppor
 from utraced.kernel import bpf_calls
 from utraced.kernel.bpf_captures import largest
 from utraced.kernel.bpf_layout import Guard, Offsets, Settings, cast_of, needs, offsets_of, plan
-from utraced.kernel.bpf_recording import Recording
+from utraced.kernel.bpf_recording import ByCall, Recording
 from utraced.kernel.btf import BadBtf, Btf, read_btf
+from utraced.kernel.event_pool import EventPool
 from utraced.kernel.proc import Process
 from utraced.kernel.recorder_requests import MAX_NUMBERS, Record
+from utraced.kernel.tracepoints import Tracepoints
 from utraced.linux.attaching import VMLINUX
 from utraced.linux.capabilities import CAP_SYS_PTRACE
 from utraced.linux.identity import Identity
@@ -31,6 +33,8 @@ INITIAL_USER_NAMESPACE = 0xEFFFFFFD
 """PROC_PID_INIT_INO and PROC_USER_INIT_INO (include/linux/proc_ns.h)."""
 _FEATURE = "backend.kernel"
 _NS_PER_SECOND = 1_000_000_000
+MOST_BY_CALL = 16
+"""Calls of a trace that has tracepoints of its own: of each call, two events are opened, and closed in 36 ms each."""
 
 
 def check_place() -> None:
@@ -94,18 +98,42 @@ def guard_of(identity: Identity) -> Guard | None:
     return Guard(identity.uid, identity.gid, identity.capabilities, INITIAL_USER_NAMESPACE)
 
 
-def prepare(request: Record, identity: Identity) -> Recording:
+class FewCalls:
+    """What traces of few calls run at, so that others' calls are not looked at: tracepoints and events of them."""
+
+    def __init__(self, tracepoints: Tracepoints, pool: EventPool) -> None:
+        self._tracepoints = tracepoints
+        self._pool = pool
+
+    def of(self, request: Record) -> ByCall | None:
+        """Return the tracepoints of the calls asked for, None where those are many, or one has none."""
+        if request.others or not 0 < len(request.x86_64) <= MOST_BY_CALL:
+            return None
+        names = (ABIS["x86_64"].name_of(number) for number in request.x86_64)
+        found = [self._tracepoints.of_call(name) if name else None for name in names]
+        known = tuple(one for one in found if one is not None)
+        return ByCall(self._pool, known) if len(known) == len(found) else None
+
+
+def prepare(request: Record, identity: Identity, few: FewCalls | None = None) -> Recording:
     """Load what records for ``identity`` as he asks, still of no process: nothing of it runs yet.
 
-    Raises Unsupported, LimitExceeded, InvalidParams.
+    ``few`` is used where few calls are asked for.  Raises Unsupported, LimitExceeded, InvalidParams.
     """
     if request.ring_size & request.ring_size - 1:
         raise InvalidParams("the size of a ring is a power of two", member="ring_size")
     offsets = kernel_types()
     plans = _plans(request)
-    settings = Settings(request.strings, request.follow, needs(plans.values()))
+    numbers = sorted({*request.x86_64, *request.i386})
+    sifted = tuple(numbers) if not request.others and len(numbers) <= 2 * MOST_BY_CALL else ()
+    settings = Settings(request.strings, request.follow, needs(plans.values()), few=sifted)
+    guard = guard_of(identity)
+    by_call = few.of(request) if few is not None else None
     try:
-        return Recording(offsets, guard_of(identity), settings, plans, ring_size=request.ring_size)
+        if by_call is not None:
+            with suppress(OSError):  # as where no event can be had: all calls are looked at
+                return Recording(offsets, guard, settings, plans, ring_size=request.ring_size, by_call=by_call)
+        return Recording(offsets, guard, settings, plans, ring_size=request.ring_size)
     except OSError as error:
         raise _refused(error) from error
     except bpf_calls.Refused as error:
@@ -121,6 +149,9 @@ def begin(recording: Recording, pidfd: int) -> None:
         raise _refused(error) from error
     pid = pid_of(pidfd)
     recording.add(pid, _started(pid))
+    if recording.narrow is not None and _is_narrow(pid):
+        # Looked at after it is added: of a program that is executed later the programs tell.
+        recording.widen()
     if pid_of(pidfd) != pid:
         raise NoSuchProcess(f"process {pid} has ended")
 
@@ -153,6 +184,16 @@ def _started(pid: int) -> tuple[int, int]:
     except OSError as error:
         raise NoSuchProcess(f"process {pid} has ended") from error
     return ticks * tick, (ticks + 1) * tick
+
+
+def _is_narrow(pid: int) -> bool:
+    """Tell whether a process runs a 32-bit program: its auxiliary vector is of 32-bit pairs then (proc_pid_auxv(5))."""
+    try:
+        with open(f"/proc/{pid}/auxv", "rb") as file:
+            first = file.read(8)
+    except OSError:
+        return False
+    return int.from_bytes(first, "little") >= 1 << 32
 
 
 def _refused(error: OSError) -> UtracedError:

@@ -11,8 +11,7 @@ import os
 import struct
 from collections.abc import Sequence
 
-_NR_BPF = 321
-"""<asm/unistd_64.h>."""
+from utraced.arch.x86_64 import NR_BPF, NR_PERF_EVENT_OPEN
 
 _MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE = 0, 1, 2, 3
 _PROG_LOAD, _RAW_TRACEPOINT_OPEN, _MAP_FREEZE, _MAP_UPDATE_BATCH = 5, 17, 22, 26
@@ -28,6 +27,14 @@ _TRACE_RAW_TP = 23
 _LOG_SIZE = 1 << 20
 _NAME_SIZE = 16
 
+_PROG_TRACEPOINT = 5
+_LINK_CREATE, _PERF_EVENT = 28, 41
+"""BPF_LINK_CREATE, BPF_PERF_EVENT (Linux 5.15)."""
+_TRACEPOINT_EVENT = 2
+_PERF_ATTR = struct.Struct("=IIQQQQQIIQ")
+"""struct perf_event_attr, PERF_ATTR_SIZE_VER0 (include/uapi/linux/perf_event.h)."""
+_EVENT_CLOEXEC = 8
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc["syscall"]
 _syscall.restype = ctypes.c_long
@@ -40,7 +47,7 @@ class Refused(Exception):
 def _bpf(command: int, attributes: bytes) -> int:
     """Call bpf(2); raises OSError."""
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
-    result: int = _syscall(ctypes.c_long(_NR_BPF), ctypes.c_int(command), buffer, ctypes.c_uint(len(attributes)))
+    result: int = _syscall(ctypes.c_long(NR_BPF), ctypes.c_int(command), buffer, ctypes.c_uint(len(attributes)))
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
@@ -99,8 +106,10 @@ def delete(fd: int, key: bytes) -> bool:
     return True
 
 
-def load_tracing(code: bytes, *, type_id: int, name: str, maps: Sequence[int] = ()) -> int:
+def load(code: bytes, *, type_id: int | None, name: str, maps: Sequence[int] = ()) -> int:
     """Return a loaded program for the tracepoint whose BTF type is ``type_id``, with ``maps`` by their indexes.
+
+    Without a type it is for events of tracepoints.
 
     Raises OSError (EPERM where we lack CAP_BPF or CAP_PERFMON), and Refused.
     """
@@ -116,14 +125,14 @@ def load_tracing(code: bytes, *, type_id: int, name: str, maps: Sequence[int] = 
             raise error from None
 
 
-def _load(code: bytes, type_id: int, name: str, maps: Sequence[int], *, log: bool) -> int:
+def _load(code: bytes, type_id: int | None, name: str, maps: Sequence[int], *, log: bool) -> int:
     instructions = ctypes.create_string_buffer(code, len(code))
     licence = ctypes.create_string_buffer(b"GPL")
     fds = ctypes.create_string_buffer(struct.pack(f"={len(maps)}i", *maps), 4 * len(maps) or 1)
     said = ctypes.create_string_buffer(_LOG_SIZE if log else 1)
     attributes = struct.pack(
         "=IIQQIIQII16sIIIIQIIQIIIIQ",
-        _PROG_TRACING,
+        _PROG_TRACEPOINT if type_id is None else _PROG_TRACING,
         len(code) // 8,
         ctypes.addressof(instructions),
         ctypes.addressof(licence),
@@ -134,9 +143,9 @@ def _load(code: bytes, type_id: int, name: str, maps: Sequence[int], *, log: boo
         0,
         name.encode()[: _NAME_SIZE - 1],
         0,
-        _TRACE_RAW_TP,
+        0 if type_id is None else _TRACE_RAW_TP,
         0, 0, 0, 0, 0, 0, 0,
-        type_id,
+        type_id or 0,
         0, 0,
         ctypes.addressof(fds),
     )  # fmt: skip
@@ -151,6 +160,31 @@ def _load(code: bytes, type_id: int, name: str, maps: Sequence[int], *, log: boo
 def attach(program: int) -> int:
     """Return a link that has a program run at its tracepoint until it is closed."""
     return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QI4xQ", 0, program, 0))
+
+
+def open_event(tracepoint: int) -> int:
+    """Return an event of the tracepoint with this number in tracefs; what is tied to it runs for all processes.
+
+    Raises OSError.
+    """
+    attributes = ctypes.create_string_buffer(
+        _PERF_ATTR.pack(_TRACEPOINT_EVENT, _PERF_ATTR.size, tracepoint, 0, 0, 0, 0, 0, 0, 0)
+    )
+    # Programs run on all CPUs, whichever the event is of: on the first one that is there.
+    cpu = min(os.sched_getaffinity(0))
+    result: int = _syscall(
+        ctypes.c_long(NR_PERF_EVENT_OPEN), attributes, ctypes.c_int(-1), ctypes.c_int(cpu), ctypes.c_int(-1),
+        ctypes.c_ulong(_EVENT_CLOEXEC),
+    )  # fmt: skip
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def attach_to_event(program: int, event: int) -> int:
+    """Return a link that has a program run at an event of a tracepoint until it is closed."""
+    return _bpf(_LINK_CREATE, struct.pack("=IIII32x", program, event, _PERF_EVENT, 0))
 
 
 def close(fds: Sequence[int]) -> None:

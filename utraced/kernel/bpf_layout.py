@@ -63,11 +63,16 @@ class Needs(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What is asked of a trace; ``strings`` is in bytes."""
+    """What is asked of a trace; ``strings`` is in bytes.
+
+    ``few``: the numbers of its calls, where they are few.  ``by_call``: its programs run at those alone.
+    """
 
     strings: int
     follow: bool
     needs: Needs
+    few: tuple[int, ...] = ()
+    by_call: bool = False
 
 
 class Maps(NamedTuple):
@@ -79,6 +84,7 @@ class Maps(NamedTuple):
     counters: int
     faulted: int
     ring: int
+    narrow: int
 
 
 MAPS = Maps(*range(len(Maps._fields)))

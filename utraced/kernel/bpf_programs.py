@@ -12,7 +12,7 @@ from typing import NamedTuple
 from utraced.api import call_records as records
 from utraced.arch import x86_64 as arch
 
-from .bpf_assembler import FP, R0, R1, R2, R3, R6, R7, R8, R9, Program
+from .bpf_assembler import FP, R0, R1, R2, R3, R4, R6, R7, R8, R9, Program
 from .bpf_captures import captures, strings_of
 from .bpf_layout import (
     COUNTER_ENTRIES,
@@ -30,6 +30,7 @@ from .bpf_layout import (
 from .bpf_writing import (
     BLOCK,
     CURRENT_TASK_BTF,
+    FORCE_WAKEUP,
     KEY,
     MAP_LOOKUP,
     MAP_UPDATE,
@@ -37,26 +38,33 @@ from .bpf_writing import (
     PROBE_READ_KERNEL,
     PROBE_READ_KERNEL_STR,
     PROBE_READ_USER,
+    RINGBUF_OUTPUT,
     TASK_PT_REGS,
+    TS_COMPAT,
     UID_GID,
     VALUE,
+    Of,
     Writer,
 )
 
 _SIGNAL_DELIVERED, _SIGNAL_IGNORED = 0, 1
 """TRACE_SIGNAL_DELIVERED, TRACE_SIGNAL_IGNORED (include/trace/events/signal.h)."""
 _SI_KERNEL = 0x80
+_RESULT_OF_EVENT = 16
+"""Where a call's result is in the event of its exit (struct syscall_trace_exit in kernel/trace/trace.h)."""
 
 
 class Programs(Writer):
     """The programs of a trace, one for each tracepoint."""
 
-    def entry(self) -> bytes:
+    def entry(self, of: Of = "all") -> bytes:
         """Return the program at the entry of a call: arguments ``regs, id`` (include/trace/events/syscalls.h)."""
-        program = self.begin(often=True)
-        program.ldx("u64", R2, R6, 8)
-        program.ldx("u64", R1, R6, 0)
+        program = Program()
+        self.sift(program, of, entering=True)
+        self.begin(program, often=of != "narrow")
+        self.registers(program, of)
         program.stx("u64", FP, VALUE, R1)
+        program.ldx("u64", R2, R1, self.offsets.register(arch.PT_CALL_NUMBER))
         self.plan(program)
         self.scratch(program)
         program.ldx("u64", R1, FP, VALUE)
@@ -75,13 +83,15 @@ class Programs(Writer):
         self.send(program, COUNTER_ENTRIES)
         return self.end(program)
 
-    def exit(self) -> bytes:
+    def exit(self, of: Of = "all") -> bytes:
         """Return the program at a call's return: arguments ``regs, ret``."""
-        program = self.begin(often=True)
-        program.ldx("u64", R1, R6, 0)
-        program.ldx("u64", R2, R6, 8)
+        program = Program()
+        self.sift(program, of, entering=False)
+        self.begin(program, often=of != "narrow")
+        program.ldx("u64", R1, R6, _RESULT_OF_EVENT if of == "call" else 8)
+        program.stx("u64", FP, VALUE + 8, R1)
+        self.registers(program, of)
         program.stx("u64", FP, VALUE, R1)
-        program.stx("u64", FP, VALUE + 8, R2)
         program.ldx("u64", R2, R1, self.offsets.register(arch.PT_CALL_NUMBER))
         self.plan(program)
         self.scratch(program)
@@ -101,7 +111,8 @@ class Programs(Writer):
 
     def clone(self) -> bytes:
         """Return the program where a thread is made: arguments ``parent, child``; the parent is the current one."""
-        program = self.begin()
+        program = Program()
+        self.begin(program)
         offsets = self.offsets
         program.ldx("u64", R9, R6, 8)
         program.ldx("u32", R1, R9, offsets.tgid)
@@ -148,7 +159,10 @@ class Programs(Writer):
 
     def exec(self) -> bytes:
         """Return the program where a program has been replaced: arguments ``task, old_pid, bprm``."""
-        program = self.begin()
+        program = Program()
+        self.begin(program)
+        if self.settings.by_call:
+            self._tell_narrow(program)
         program.ldx("u64", R1, R6, 8)
         program.ldx("u64", R8, R6, 16)
         program.stx("u64", FP, VALUE, R1)
@@ -182,9 +196,25 @@ class Programs(Writer):
         self.send(program, COUNTER_OTHERS)
         return self.end(program)
 
+    def _tell_narrow(self, program: Program) -> None:
+        """Wake the attacher where the new program of the thread R9 is a 32-bit one, whose calls are not seen."""
+        # set_personality_ia32 in arch/x86/kernel/process_64.c
+        program.ldx("u32", R1, R9, self.offsets.status)
+        program.compute("and", R1, value=TS_COMPAT)
+        program.jump("eq", R1, "wide program", value=0)
+        program.stx("u64", FP, VALUE, R7)
+        program.load_map(R1, MAPS.narrow)
+        program.mov(R2, FP)
+        program.compute("add", R2, value=VALUE)
+        program.set(R3, 8)
+        program.set(R4, FORCE_WAKEUP)
+        program.call(RINGBUF_OUTPUT)
+        program.label("wide program")
+
     def death(self) -> bytes:
         """Return the program where a thread ends: argument ``task``, the current one."""
-        program = self.begin(memory=False)
+        program = Program()
+        self.begin(program, memory=False)
         offsets = self.offsets
         program.ldx("u64", R1, R6, 0)
         program.ldx("u32", R2, R1, offsets.exit_code)
@@ -205,7 +235,8 @@ class Programs(Writer):
 
     def delivered(self) -> bytes:
         """Return the program where a signal is delivered: arguments ``sig, info, ka``."""
-        program = self.begin()
+        program = Program()
+        self.begin(program)
         program.ldx("u64", R8, R6, 0)
         program.ldx("u64", R3, R6, 8)
         self._siginfo(program)
@@ -271,9 +302,10 @@ class Programs(Writer):
 
 
 class Code(NamedTuple):
-    """A program and the tracepoint it is for."""
+    """A program, and the tracepoint it is for.  ``of``: which calls it is for, at tracepoints of calls."""
 
     tracepoint: str
+    of: Of
     code: bytes
 
 
@@ -290,7 +322,8 @@ def programs(offsets: Offsets, guard: Guard | None, settings: Settings) -> tuple
         "sched_process_exec": writer.exec,
         "signal_generate": writer.sent,
         "signal_deliver": writer.delivered,
-        "sys_exit": writer.exit,
-        "sys_enter": writer.entry,
     }
-    return tuple(Code(name, write[name]()) for name in TRACEPOINTS)
+    found = [Code(name, "all", write[name]()) for name in TRACEPOINTS if name in write]
+    for of in ("call", "narrow") if settings.by_call else ("all",):
+        found += [Code("sys_exit", of, writer.exit(of)), Code("sys_enter", of, writer.entry(of))]
+    return tuple(found)

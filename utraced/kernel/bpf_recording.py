@@ -5,6 +5,7 @@ Nothing outlives its descriptors: when the process that holds them ends, in what
 
 from __future__ import annotations
 
+import mmap
 import os
 import struct
 import threading
@@ -15,6 +16,7 @@ from . import bpf_calls as bpf
 from .bpf_captures import SCRATCH_SIZE
 from .bpf_layout import COUNTERS_SIZE, FAULTED_SIZE, PLAN_SIZE, PLANS, PROCESS, Guard, Maps, Offsets, Settings
 from .bpf_programs import Code, programs
+from .event_pool import Event, EventPool
 
 MAX_PROCESSES = 32_768
 _MAX_FAULTED = 32_768
@@ -28,13 +30,20 @@ class Shared(NamedTuple):
     counters: int
 
 
+class ByCall(NamedTuple):
+    """What a trace of few calls runs at: the tracepoints of their entries and exits, by their numbers in tracefs."""
+
+    pool: EventPool
+    calls: tuple[tuple[int, int], ...]
+
+
 class Recording:
     """The maps and programs of one trace; ``plans`` are those of the calls wanted, by their place in the table.
 
     They are loaded; nothing runs before ``attach``.  Raises OSError where the kernel refuses, and ``Refused``.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of a trace
         self,
         offsets: Offsets,
         guard: Guard | None,
@@ -42,16 +51,27 @@ class Recording:
         plans: Mapping[int, bytes],
         *,
         ring_size: int,
+        by_call: ByCall | None = None,
     ) -> None:
         self._fds: list[int] = []
-        self._programs: list[int] = []
+        self._programs: dict[Code, int] = {}
+        self._planned = b""
+        self._by_call = by_call
+        self._events: dict[str, list[Event]] = {"sys_enter": [], "sys_exit": []}
+        self._links: dict[str, list[int]] = {"sys_enter": [], "sys_exit": []}
+        self._narrow = by_call is None
         try:
             self._maps = self._make_maps(ring_size)
             bpf.freeze(self._maps.counters)
             if plans:
                 keys, values = b"".join(map(_KEY.pack, plans)), b"".join(plans.values())
                 bpf.update_many(self._maps.plans, keys, values, len(plans))
-            self._load(offsets, programs(offsets, guard, settings))
+                self._planned = keys
+            if by_call is not None:
+                for entry, leave in by_call.calls:
+                    self._events["sys_enter"].append(by_call.pool.take(entry))
+                    self._events["sys_exit"].append(by_call.pool.take(leave))
+            self._load(offsets, programs(offsets, guard, settings._replace(by_call=by_call is not None)))
         except BaseException:
             self.close()
             raise
@@ -61,10 +81,31 @@ class Recording:
         """What may be given away; it stays ours to close."""
         return Shared(self._maps.ring, self._maps.counters)
 
+    @property
+    def narrow(self) -> int | None:
+        """What becomes readable when a 32-bit program is there that ``widen`` is needed for; None: it never is."""
+        return None if self._narrow else self._maps.narrow
+
     def attach(self) -> None:
         """Have the programs run from now on."""
-        for program in self._programs:
-            self._keep(bpf.attach(program))
+        for one, program in self._programs.items():
+            if one.of == "call":
+                for event in self._events[one.tracepoint]:
+                    self._links[one.tracepoint].append(bpf.attach_to_event(program, event.fd))
+            elif one.of == "all":
+                self._keep(bpf.attach(program))
+
+    def widen(self) -> None:
+        """See the calls of 32-bit programs too, at which no tracepoint of single calls is.
+
+        They are seen from now on, not before: what the kernel is asked for all calls of the machine is dear.
+        """
+        if self._narrow:
+            return
+        self._narrow = True
+        for one, program in self._programs.items():
+            if one.of == "narrow":
+                self._keep(bpf.attach(program))
 
     def add(self, pid: int, started_ns: tuple[int, int]) -> None:
         """Record process ``pid``, which started not before the first and before the second time (CLOCK_BOOTTIME)."""
@@ -77,13 +118,24 @@ class Recording:
     def close(self) -> None:
         """End the trace."""
         # The links first, which come last: nothing runs any more that would use the others.
+        if self._by_call is not None:
+            # Of these it takes long to be rid: no call is wanted meanwhile.
+            self._forget_plans()
+            for name, events in self._events.items():
+                self._by_call.pool.give(events, self._links[name])
+            self._by_call = None
         bpf.close(self._fds[::-1])
         self._fds.clear()
+
+    def _forget_plans(self) -> None:
+        count = len(self._planned) // _KEY.size
+        if count and any(self._links.values()):
+            bpf.update_many(self._maps.plans, self._planned, bytes(count * PLAN_SIZE), count)
 
     def _load(self, offsets: Offsets, codes: tuple[Code, ...]) -> None:
         """Load the programs, each CPU its share: what the verifier does for one waits for no other."""
         waiting = sorted(codes, key=lambda one: len(one.code))
-        loaded: dict[str, int] = {}
+        loaded: dict[Code, int] = {}
         failed: list[BaseException] = []
 
         def load() -> None:
@@ -93,12 +145,9 @@ class Recording:
                         one = waiting.pop()
                     except IndexError:
                         return  # another thread took it
-                    loaded[one.tracepoint] = bpf.load_tracing(
-                        one.code,
-                        type_id=offsets.tracepoint(one.tracepoint),
-                        name=f"utraced_{one.tracepoint}",
-                        maps=self._maps,
-                    )
+                    type_id = None if one.of == "call" else offsets.tracepoint(one.tracepoint)
+                    name = f"utraced_{one.tracepoint}"
+                    loaded[one] = bpf.load(one.code, type_id=type_id, name=name, maps=self._maps)
             except BaseException as error:  # raised by who waits for all
                 failed.append(error)
 
@@ -108,7 +157,7 @@ class Recording:
         load()
         for thread in others:
             thread.join()
-        self._programs = [self._keep(loaded[one.tracepoint]) for one in codes if one.tracepoint in loaded]
+        self._programs = {one: self._keep(loaded[one]) for one in codes if one in loaded}
         if failed:
             raise failed[0]
 
@@ -149,6 +198,7 @@ class Recording:
                 )
             ),
             ring=self._keep(make(bpf.MAP_RINGBUF, key=0, value=0, entries=ring_size, name="utraced_ring")),
+            narrow=self._keep(make(bpf.MAP_RINGBUF, key=0, value=0, entries=mmap.PAGESIZE, name="utraced_narrow")),
         )
 
     def _keep(self, fd: int) -> int:

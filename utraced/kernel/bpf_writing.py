@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from utraced.api import call_records as records
 from utraced.arch import x86_64 as arch
 from utraced.syscalls.captures import STACK
@@ -31,10 +33,14 @@ RINGBUF_OUTPUT = 130
 CURRENT_TASK_BTF = 158
 TASK_PT_REGS = 175
 
-NO_WAKEUP = 1
+Of = Literal["all", "call", "narrow"]
+"""Which calls a program runs at: all of the machine; those of 64-bit programs that it is tied to; all, for 32-bit ones.
+"""
+
+NO_WAKEUP, FORCE_WAKEUP = 1, 2
 """BPF_RB_NO_WAKEUP: the reader looks by a timer; waking it for each record costs the target several times that."""
 
-_TS_COMPAT = 2
+TS_COMPAT = 2
 """A thread in a 32-bit call (arch/x86/include/asm/thread_info.h)."""
 _X32_BIT = 30
 _NUMBERS = 512
@@ -56,12 +62,39 @@ class Writer:
         self.guard = guard
         self.settings = settings
 
-    def begin(self, *, memory: bool = True, often: bool = False) -> Program:
-        """Go on only in a process of the trace that still may be traced; R6 the context, R7 pid and tid.
+    def sift(self, program: Program, of: Of, *, entering: bool) -> None:
+        """End soon where a call is none of the few that are wanted: this is what bystanders pay."""
+        if of == "narrow":
+            program.mov(R6, R1)
+            program.call(CURRENT_TASK_BTF)
+            program.ldx("u32", R0, R0, self.offsets.status)
+            program.compute("and", R0, value=TS_COMPAT)
+            program.jump("eq", R0, "out", value=0)
+            program.mov(R1, R6)
+        elif of == "all" and self.settings.few:
+            program.ldx("u64", R2, R1, 8 if entering else 0)
+            if not entering:
+                program.ldx("u64", R2, R2, self.offsets.register(arch.PT_CALL_NUMBER))
+            for number in self.settings.few:
+                program.jump32("eq", R2, "one of few", value=number)
+            program.goto("out")
+            program.label("one of few")
+
+    def registers(self, program: Program, of: Of) -> None:
+        """Set R1 to the caller's registers, of the context R6 or of the thread R9."""
+        if of != "call":
+            program.ldx("u64", R1, R6, 0)
+            return
+        program.mov(R1, R9)
+        program.call(TASK_PT_REGS)
+        program.jump("eq", R0, "out", value=0)
+        program.mov(R1, R0)
+
+    def begin(self, program: Program, *, memory: bool = True, often: bool = False) -> None:
+        """Go on only in a process of the trace that still may be traced; R6 the context, R7 pid and tid, R9 the thread.
 
         ``often``: it runs at each call, and may take the longer to be verified.
         """
-        program = Program()
         program.mov(R6, R1)
         program.call(PID_TGID)
         program.mov(R7, R0)
@@ -75,7 +108,6 @@ class Writer:
         if not often:
             self.plain(program)
         self.check(program, memory=memory)
-        return program
 
     def plain(self, program: Program) -> None:
         """Make a plain pointer of the trusted one to the thread R9.
@@ -153,7 +185,7 @@ class Writer:
         program.stx("u32", FP, VALUE + 20, R2)
         program.set(R4, 0)
         program.ldx("u32", R3, R9, offsets.status)
-        program.compute("and", R3, value=_TS_COMPAT)
+        program.compute("and", R3, value=TS_COMPAT)
         program.jump("eq", R3, "wide", value=0)
         program.set(R4, 1)
         program.label("wide")
