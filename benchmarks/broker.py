@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import socket
@@ -10,14 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
 from benchmarks.asking import Exchange, asking
 from benchmarks.daemon import daemon, greeted, request_of
+from benchmarks.killed import time_after_kills
 from benchmarks.placing import placed
 from benchmarks.rounds import Measure, Row, alone, compare, interleave
+from benchmarks.system import system
 from utraced.api.daemon import Hello
 
 AIM_FIRST_MS = "30"
@@ -36,7 +36,9 @@ def cost_of_the_broker(*, connections: int, exchanges: int, rounds: int) -> list
     with tempfile.TemporaryDirectory(prefix="utraced-benchmarks-") as name, placed("pinned"):
         folder = Path(name)
         folder.chmod(0o755)
-        with _broker(folder) as (path, pid), daemon(folder / "own") as (own, _):
+        (folder / "own").mkdir()
+        with system(folder) as running, daemon(folder / "own") as (own, _):
+            path, pid = running.path, running.pid
             first: list[float] = []
             further: list[float] = []
             for round_ in range(rounds):
@@ -54,7 +56,8 @@ def cost_of_the_broker(*, connections: int, exchanges: int, rounds: int) -> list
                 rows.append(alone("memory of a worker of its own", [_private(worker)], "MB", AIM_WORKER_MB))
                 asked = {"without": asking(direct, _REQUEST), "with a broker": asking(through, _REQUEST)}
                 found = interleave({name: _timed(ask, exchanges) for name, ask in asked.items()}, rounds)
-                return rows + compare(found, "without", prefix="round trip", unit="us", aims={"with a broker": "1"})
+                rows += compare(found, "without", prefix="round trip", unit="us", aims={"with a broker": "1"})
+    return rows + time_after_kills(rounds=rounds)
 
 
 _REQUEST = request_of(Hello())
@@ -92,27 +95,6 @@ def _connections(path: Path, uid: int, count: int) -> list[float]:
     words = ["/usr/bin/python3", "-I", "-c", script, str(path), _REQUEST.hex(), str(count + 1)]
     done = subprocess.run(words, user=uid, group=uid, extra_groups=[], capture_output=True, text=True, check=True)
     return [float(word) for word in done.stdout.split()]
-
-
-@contextlib.contextmanager
-def _broker(folder: Path) -> Iterator[tuple[Path, int]]:
-    """Run a broker, and yield its socket and its pid."""
-    path = folder / "utraced.sock"
-    (folder / "own").mkdir()
-    command = [sys.executable, "-m", "utraced", "--system", "--socket", str(path)]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
-    try:
-        while "listens at" not in (folder / "log").read_text():
-            if process.poll() is not None:
-                raise RuntimeError(f"utraced ended: {(folder / 'log').read_text().strip()}")
-            time.sleep(0.01)
-        # The template has loaded everything when the first worker answers.
-        greeted(path).close()
-        yield path, process.pid
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _memory(pid: int, kind: str) -> float:

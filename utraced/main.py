@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from utraced.arch import unsupported_machine
-from utraced.configuration import PLACE, BadConfiguration
-from utraced.linux.configuration_file import limits_of, read_configuration
-from utraced.linux.listening import CannotListen, Inherited, Listener
-from utraced.linux.systemd import Notifier, passed
 from utraced.version import VERSION
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
+    from utraced.linux.listening import Inherited, Listener
+
 USAGE = 2
+NEEDLESS = "typing_extensions"
+"""What msgspec takes from there, where it is there, typing has as well; it is a tenth of a broker's memory."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,7 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     if list(words) == ["--system"] and unsupported_machine() is None:
         # So the service manager starts the broker, which does without what reads other words: 10 % of its memory.
-        return _serve_system(None, PLACE)
+        if NEEDLESS not in sys.modules:
+            sys.modules[NEEDLESS] = None  # type: ignore[assignment]  # not to be imported ("The import system")
+        return _serve_system(None)
     parser = _parser()
     options = parser.parse_args(words)
     if options.version:
@@ -47,35 +49,53 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if options.system:
         return _serve_system(options.socket, options.config)
+    from utraced.configuration import BadConfiguration
+    from utraced.linux.listening import CannotListen
+
     try:
         if options.user is not None:
-            from utraced.broker.serve import serve_as
-
-            serve_as(options.user, _inherited(), Notifier(os.environ))
-            return 0
-        return _listen(_inherited(), options.socket, options.config, parser)
+            return _serve_as(options.user)
+        return _listen(options.socket, options.config, parser)
     except (BadConfiguration, CannotListen, ValueError) as error:
         return _failed(str(error))
 
 
-def _serve_system(path: str | None, config: str) -> int:
+def _serve_system(path: str | None, config: str | None = None) -> int:
     """Be the system's broker."""
     from utraced.broker.serve import serve_system
+    from utraced.configuration import PLACE, BadConfiguration
+    from utraced.linux.configuration_file import read_configuration
+    from utraced.linux.listening import CannotListen
+    from utraced.linux.systemd import Notifier
 
     try:
-        serve_system(_inherited(), path, Notifier(os.environ), read_configuration(config))
+        serve_system(_inherited(), path, Notifier(os.environ), read_configuration(PLACE if config is None else config))
     except (BadConfiguration, CannotListen, ValueError) as error:
         return _failed(str(error))
     return 0
 
 
+def _serve_as(user: str) -> int:
+    """Hand connections on to the system's broker; raises CannotListen, ValueError."""
+    from utraced.broker.serve import serve_as
+    from utraced.linux.systemd import Notifier
+
+    serve_as(user, _inherited(), Notifier(os.environ))
+    return 0
+
+
 def _inherited() -> list[Inherited]:
     """Return the sockets that were passed on to us; raises CannotListen, ValueError."""
+    from utraced.linux.listening import Inherited
+    from utraced.linux.systemd import passed
+
     return [Inherited(fd, name) for fd, name in passed(os.environ)]
 
 
 def _parser() -> ArgumentParser:
     from argparse import SUPPRESS, ArgumentParser
+
+    from utraced.configuration import PLACE
 
     parser = ArgumentParser(
         prog="utraced",
@@ -108,8 +128,13 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _listen(inherited: list[Inherited], path: str | None, config: str, parser: ArgumentParser) -> int:
-    """Be a daemon of one user's; raises BadConfiguration, CannotListen."""
+def _listen(path: str | None, config: str, parser: ArgumentParser) -> int:
+    """Be a daemon of one user's; raises BadConfiguration, CannotListen, ValueError."""
+    from utraced.linux.configuration_file import limits_of, read_configuration
+    from utraced.linux.listening import Listener
+    from utraced.linux.systemd import Notifier
+
+    inherited = _inherited()
     limits = limits_of(read_configuration(config), os.geteuid())
     listeners: list[Listener | Inherited] = [*inherited, *([] if path is None else [Listener(path)])]
     if not listeners:
