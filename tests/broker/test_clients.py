@@ -16,6 +16,8 @@ from tests.broker.test_forwarding import handed_on
 from tests.children import NOBODY, as_user, child, fork, libc, own_program, set_name
 from tests.live.machine import UTRACECTL, tracer
 from tests.worker.daemon import Peer
+from utracectl.client import connect
+from utraced.api.daemon import Hello
 from utraced.linux.prctl import no_new_privs
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a broker has to be root")
@@ -89,6 +91,24 @@ def test_root_goes_on_where_a_user_s_worker_traces() -> None:
             os.waitpid(pid, 0)
             for fd in (held, ready, say):
                 os.close(fd)
+
+
+@pytest.mark.parametrize("connected", [False, True])
+def test_after_its_worker_was_killed_the_next_call_works(connected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever connects while it ends may still be handed to it."""
+    with system() as found:
+        monkeypatch.setenv("UTRACED_SOCKET", found.address)
+        workers = set()
+        for _ in range(20):
+            worker = found.call("daemon.hello")["tracer_pid"]
+            workers.add(worker)
+            if not connected:
+                os.kill(worker, signal.SIGKILL)
+            with connect() as client:
+                if connected:
+                    os.kill(worker, signal.SIGKILL)
+                assert client.call(Hello()).tracer_pid != worker
+        assert len(workers) > 1
 
 
 def reasons(found: System, targets: list[int]) -> list[Any]:

@@ -14,7 +14,7 @@ from tests.live.machine import PATIENCE, wait_end
 from utraced.configuration import Limits
 from utraced.errors import LimitExceeded
 from utraced.linux import handing
-from utraced.linux.handing import Connection, End, Idle, Order, Receiver, Refusal
+from utraced.linux.handing import Connection, End, Idle, Order, Receiver, Refusal, Taken
 from utraced.linux.identity import Identity
 from utraced.worker import handed
 from utraced.worker.serve import serve_handed
@@ -38,8 +38,15 @@ class Worker:
         return ours
 
     def says(self) -> object:
+        """Return the next that it says beside that it has taken something, None at its end."""
+        while (message := self.hears()) is not None:
+            if not isinstance(message, Taken):
+                return message
+        return None
+
+    def hears(self) -> object:
         """Return the next that it says, None at its end."""
-        found = Receiver(Idle).wait(self.channel)
+        found = Receiver(Idle, Taken).wait(self.channel)
         return None if found is None else found.message
 
 
@@ -73,6 +80,23 @@ def test_it_serves_what_it_is_handed() -> None:
         assert ask(one)["result"]["access"] == "full"
         assert ask(other)["result"]["access"] == "observe"
         assert ask(one)["result"]["tracer_pid"] == found.pid
+
+
+def test_it_says_what_it_has_taken_before_it_reads_anything() -> None:
+    with worker() as found:
+        with found.hand() as one, found.hand(Refusal("x", -32009, "too many", {})) as other:
+            assert [found.hears(), found.hears()] == [Taken(1), Taken(2)]
+            assert ask(one)["result"]
+            assert ask(other)["error"]
+        # Its broker may have no time for that: with the next it says all.
+        for _ in range(400):
+            with found.hand() as sock:
+                ask(sock)
+        heard = 0
+        while heard < 200:
+            message = found.hears()
+            assert isinstance(message, Taken)
+            heard += 1
 
 
 def test_it_says_why_who_is_refused() -> None:

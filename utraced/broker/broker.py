@@ -3,9 +3,9 @@
     client ──▶ broker ──▶ worker of (uid, gid, groups, capabilities)      the connection, by SCM_RIGHTS
                  └──────▶ template                                        an order for a new worker
 
-It reads not one byte that a client has sent.  Of the others it reads what they are: an ``Idle`` or a ``NeedsAttacher``
-from a worker, a ``HandOn`` from a process of root's.  It waits for nobody: what the other end of a channel does not
-take is refused.
+It reads not one byte that a client has sent.  Of the others it reads what they are: a ``Taken``, an ``Idle`` or a
+``NeedsAttacher`` from a worker, a ``HandOn`` from a process of root's.  It waits for nobody: what the other end of a
+channel does not take is refused.
 
 A client's socket is never closed for the last time here, as far as that can be helped: with it would be closed what
 waits in it, and the last close of a descriptor that a client sent may take hours (SO_LINGER, a FUSE file).  Who is
@@ -22,16 +22,18 @@ import stat
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import count
 from time import monotonic
 
 from utraced.configuration import Configuration
 from utraced.errors import LimitExceeded, PermissionDenied
-from utraced.linux import handing
 from utraced.linux.closing import close_aside
 from utraced.linux.credentials import peer, peer_uid
 from utraced.linux.ending import ending_signals
-from utraced.linux.handing import Connection, End, HandOn, Idle, NeedsAttacher, Order, Receiver, Refusal, StartAttacher
+from utraced.linux.handing import (
+    Connection,
+    HandOn,
+    Receiver,
+)
 from utraced.linux.identity import Identity
 from utraced.linux.listening import Listening, place
 from utraced.linux.saying import log
@@ -39,8 +41,8 @@ from utraced.linux.systemd import Notifier
 from utraced.model import SessionAccess
 
 from .admission import Admission, PeerEnded
-from .attacher import SharedAttacher
 from .waiting import Waiting
+from .workers import Workers
 
 ACCEPTED = 256
 """Connections accepted before one of each user has its turn."""
@@ -52,19 +54,6 @@ MOST_HANDING = 64
 """Connections at the hand-over socket at the same time."""
 STOPPING = 10.0
 """Seconds that the workers have to let go of everything."""
-NOBODY = 65534
-REFUSING = Identity(NOBODY, NOBODY)
-"""Who the refusing worker is; a user 65534 of the system's has a worker of his own."""
-
-
-class Worker:
-    """Worker number ``number``, at the other end of ``channel``: who it is, and how many connections it was handed."""
-
-    def __init__(self, key: Order, channel: socket.socket, number: int) -> None:
-        self.key = key
-        self.channel = channel
-        self.number = number
-        self.handed = 0
 
 
 class Broker:
@@ -87,22 +76,19 @@ class Broker:
         self._listeners = listeners
         self._hand_over = hand_over
         self._admission = admission
-        self._start_template = start_template
-        self._configuration = configuration
         self._selector = selectors.DefaultSelector()
-        self._workers: dict[Order, Worker] = {}
-        self._ending: set[Worker] = set()
         self._waiting = Waiting()
+        self._workers = Workers(
+            start_template=start_template,
+            configuration=configuration,
+            no_attacher=no_attacher,
+            drop=self._waiting.drop,
+            watch=self._watch,
+            unwatch=self._unwatch,
+        )
         self._handing = 0
-        self._from_workers = Receiver(Idle, NeedsAttacher)
         self._from_root = Receiver(HandOn)
         self._resume = 0.0
-        self._template: socket.socket | None = None
-        self._numbers = count(1)
-        self._no_attacher = no_attacher
-        self._attacher = SharedAttacher(
-            partial(self._order, StartAttacher()), no_attacher, watch=self._watch, unwatch=self._unwatch
-        )
 
     # The loop
 
@@ -110,7 +96,7 @@ class Broker:
         """Serve until SIGTERM, SIGINT or SIGHUP; then have the workers let go of everything."""
         ending = _Ending()
         self._watch(ending.socket, ending.drain)
-        self._new_template()
+        self._workers.start()
         self._listen()
         names = ", ".join(map(place, self._listeners))
         log.info("pid %d listens at %s for everybody", os.getpid(), names)
@@ -163,10 +149,9 @@ class Broker:
     def _stop(self) -> None:
         """Have all workers end, and wait for that."""
         self._listen_no_more()
-        for worker in list(self._workers.values()):
-            self._end(worker, now=True)
+        self._workers.end()
         deadline = monotonic() + STOPPING
-        while self._ending and (left := deadline - monotonic()) > 0:
+        while self._workers.ending and (left := deadline - monotonic()) > 0:
             self._react(left)
 
     # Connections
@@ -194,148 +179,14 @@ class Broker:
             admitted = self._admission.admit(sock)
             identity = admitted.identity if on is None else on.identity
             access: SessionAccess = "full" if on is None else on.access
-            self._hand(sock, Connection(name, access), partial(self._worker, identity))
+            self._workers.serve(sock, Connection(name, access), identity)
         except (PermissionDenied, LimitExceeded) as error:
-            self._refuse(sock, name, error)
+            self._workers.refuse(sock, name, error)
         except PeerEnded:
-            self._refuse(sock, name, PermissionDenied("the process that connected has ended", reason="policy"))
+            self._workers.refuse(sock, name, PermissionDenied("the process that connected has ended", reason="policy"))
         except OSError as error:
             self._lack(error)
-            self._refuse(sock, name, _lacking(error))
-
-    def _hand(self, sock: socket.socket, message: Connection | Refusal, worker_for: Callable[[], Worker]) -> None:
-        """Pass a connection to a worker; raises LimitExceeded where that takes no more."""
-        for _ in range(2):
-            worker = worker_for()
-            try:
-                handing.send(worker.channel, message, [sock.fileno()])
-            except (BrokenPipeError, ConnectionResetError):
-                # It has ended just now, and we have not been told yet: the next one is there for him.
-                self._forget(worker)
-                continue
-            except OSError as error:
-                raise _busy() from error
-            worker.handed += 1
-            # Should the worker have closed it already, this close is the last.
-            close_aside([sock.detach()])
-            return
-        raise _busy()
-
-    def _refuse(self, sock: socket.socket, name: str, error: PermissionDenied | LimitExceeded) -> None:
-        """Have the refusing worker say why."""
-        refusal = Refusal(name, error.code, error.message, error.wire_data())
-        try:
-            self._hand(sock, refusal, lambda: self._worker_of(self._order_of(REFUSING, refuses=True)))
-        except (LimitExceeded, OSError) as lack:
-            log.error("a connection is closed without a word: %s", lack)
-            self._waiting.drop(sock)
-
-    # Workers
-
-    def _worker(self, identity: Identity) -> Worker:
-        """Return the worker that is ``identity``; raises LimitExceeded where its user has too many others."""
-        order = self._order_of(identity)
-        if order not in self._workers:
-            most = order.limits.workers
-            others = sum(key.identity.uid == identity.uid and not key.refuses for key in self._workers)
-            if others >= most:
-                raise LimitExceeded(
-                    f"user {identity.uid} has {others} workers, one for each set of groups it connects with",
-                    limit="workers",
-                    value=most,
-                    hint="Connect with the groups of your login, or close the connections made with others.",
-                )
-        return self._worker_of(order)
-
-    def _worker_of(self, order: Order) -> Worker:
-        worker = self._workers.get(order)
-        if worker is not None:
-            return worker
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            try:
-                self._order(order, theirs)
-            except OSError:
-                ours.close()
-                raise
-        ours.setblocking(False)
-        worker = self._workers[order] = Worker(order, ours, next(self._numbers))
-        self._watch(ours, partial(self._hear, worker))
-        return worker
-
-    def _hear(self, worker: Worker) -> None:
-        """Take what a worker says: that nobody is there, or, by the end of the channel, that it has ended."""
-        try:
-            handed = self._from_workers.take(worker.channel)
-        except BlockingIOError:
-            return
-        except ValueError:
-            # Its user can do with a worker what he likes, but not with others.
-            log.error("worker of uid %d: not understood, given up", worker.key.identity.uid)
-            handed = None
-        if handed is None:
-            self._forget(worker)
-            return
-        if handed.fds:
-            # None of them has any: who passes descriptors is not ours any more, and might fill ours.
-            close_aside(handed.fds)
-            log.error("worker of uid %d: passes descriptors, given up", worker.key.identity.uid)
-            self._forget(worker)
-            return
-        if isinstance(handed.message, NeedsAttacher):
-            self._attacher.answer(worker.channel, worker.number, worker.key.identity)
-        # Not if more connections are on their way to it.
-        elif isinstance(handed.message, Idle) and handed.message.taken == worker.handed:
-            self._end(worker, now=False)
-
-    def _end(self, worker: Worker, *, now: bool) -> None:
-        """Have a worker end; it gets no more connections."""
-        if self._workers.get(worker.key) is worker:
-            del self._workers[worker.key]
-        self._ending.add(worker)
-        with suppress(OSError):
-            handing.send(worker.channel, End(now))
-
-    def _forget(self, worker: Worker) -> None:
-        """A worker has ended."""
-        if self._workers.get(worker.key) is worker:
-            del self._workers[worker.key]
-        self._ending.discard(worker)
-        self._unwatch(worker.channel)
-        worker.channel.close()
-        self._attacher.forget(worker.number)
-
-    # The template
-
-    def _order_of(self, identity: Identity, *, refuses: bool = False) -> Order:
-        limits = self._configuration.limits_of(identity.uid, None)
-        return Order(identity, limits, float(self._configuration.idle.worker), refuses, self._no_attacher)
-
-    def _order(self, order: Order | StartAttacher, theirs: socket.socket) -> None:
-        """Have the template fork a worker or the attacher; where it has ended, have a new one do it."""
-        for _ in range(2):
-            if self._template is None:
-                self._new_template()
-            assert self._template is not None
-            try:
-                handing.send(self._template, order, [theirs.fileno()])
-                return
-            except (BrokenPipeError, ConnectionResetError):
-                self._template_ended()
-        raise OSError("no template starts")
-
-    def _new_template(self) -> None:
-        self._template = self._start_template()
-        self._template.setblocking(False)
-        self._watch(self._template, self._template_ended)
-
-    def _template_ended(self) -> None:
-        """Have a new template at the next order: nothing is ever read of it but its end."""
-        if self._template is not None:
-            log.error("the template has ended: a new one is started")
-            self._unwatch(self._template)
-            self._template.close()
-            self._template = None
+            self._workers.refuse(sock, name, _lacking(error))
 
     # The hand-over
 
@@ -424,14 +275,6 @@ def _ordinary(identity: Identity) -> bool:
 def _connection(fds: Sequence[int]) -> bool:
     """Tell whether this is one descriptor, and of a socket."""
     return len(fds) == 1 and stat.S_ISSOCK(os.fstat(fds[0]).st_mode)
-
-
-def _busy() -> LimitExceeded:
-    return LimitExceeded(
-        "your worker takes no more connections",
-        limit="connections",
-        hint="It is busy, stopped or just ending: connect again in a moment.",
-    )
 
 
 def _lacking(error: OSError) -> LimitExceeded:

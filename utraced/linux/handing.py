@@ -1,6 +1,6 @@
 """What the daemon's own processes tell each other, beside the descriptors that they pass on.
 
-One packet is one message.  The broker trusts nothing that a worker says beyond what ``Idle`` is: a number.  What
+One packet is one message.  The broker trusts nothing that a worker says beyond what ``Taken`` is: a number.  What
 others are told of a worker, ``Serve``, comes from the broker.
 """
 
@@ -73,6 +73,15 @@ class End(Struct, frozen=True, tag="end"):
 
 class Idle(Struct, frozen=True, tag="idle"):
     """From a worker: nobody is here, after ``taken`` connections; ``End`` answers it unless more are on their way."""
+
+    taken: int
+
+
+class Taken(Struct, frozen=True, tag="taken"):
+    """From a worker: it has taken ``taken`` connections so far, and has read nothing yet of the last.
+
+    One that it has not taken when it ends is the next worker's.
+    """
 
     taken: int
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from contextlib import suppress
 
 import anyio
 import anyio.abc
 
 from utraced.errors import from_wire
 from utraced.linux import closing, handing
-from utraced.linux.handing import Attacher, Connection, End, Idle, Receiver, Refusal
+from utraced.linux.handing import Attacher, Connection, End, Idle, Receiver, Refusal, Taken
 
 from .attachers import BrokersAttacher
 from .changes import Changes
@@ -85,6 +86,10 @@ class Handed:
 
     def _take(self, handed: handing.Handed) -> None:
         self._taken += 1
+        # Before anything is read of it: should this process be killed then, the broker gives it to the next.  What the
+        # broker does not take now, it takes with the next.
+        with suppress(OSError):
+            handing.send(self._channel, Taken(self._taken))
         if not handed.fds:
             # The kernel drops a descriptor that this process may not have (MSG_CTRUNC in recvmsg(2)).
             log.error("a connection is lost: there are too many descriptors")
