@@ -45,6 +45,7 @@ class RecordsDecoder:
             failed_only=start.failed_only,
             follow=start.follow,
             entries=start.entries,
+            stacks=start.stacks,
         )
         self._settings.id = started.trace
         self._recorded: _Decoded | None = None

@@ -50,6 +50,37 @@ def test_what_is_packed_is_what_the_kernel_writes() -> None:
     assert records.pack(head, own, pieces) == record(records.EXIT, own, *parts, nr=3)
 
 
+def stacked(*addresses: int) -> bytes:
+    return fragment(records.NOWHERE, struct.pack(f"<{len(addresses)}Q", *addresses), records.STACK)
+
+
+def test_a_stack_is_no_memory() -> None:
+    parts = stacked(0x10, 0x20), fragment(0x1000, b"abc")
+    data = record(records.ENTRY, records.ENTERED.pack(*[0] * 8), *parts)
+    (head,) = records.heads(data)
+    after = head.body + records.ENTERED.size
+    assert records.stack(data, after, head.end) == (0x10, 0x20)
+    assert [one.data for one in records.fragments(data, after, head.end)] == [b"abc"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "stack"),
+    [
+        ((fragment(0x1000, b"abc"),), None),
+        ((), None),
+        ((stacked(0x10, 0),), (0x10,)),
+        ((stacked(0),), ()),
+        ((stacked(),), ()),
+        ((fragment(records.NOWHERE, b"12345678abc", records.STACK),), (int.from_bytes(b"12345678", "little"),)),
+    ],
+    ids=["memory alone", "nothing", "its end", "its end alone", "empty", "half an address"],
+)
+def test_a_stack_has_addresses(parts: tuple[bytes, ...], stack: tuple[int, ...] | None) -> None:
+    data = record(records.ENTRY, b"", *parts)
+    (head,) = records.heads(data)
+    assert records.stack(data, head.body, head.end) == stack
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -80,6 +111,7 @@ def test_bytes_are_records_or_refused(data: bytes) -> None:
     try:
         for head in records.heads(data):
             list(records.fragments(data, head.body, head.end))
+            records.stack(data, head.body, head.end)
     except records.BadRecord:
         return
 

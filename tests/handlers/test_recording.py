@@ -21,9 +21,9 @@ def test_all_calls_are_those_without_a_number_too() -> None:
 
 
 def test_named_calls_have_their_numbers_in_each_abi() -> None:
-    record = asked(syscalls=("openat",), strings=7, follow=True)
+    record = asked(syscalls=("openat",), strings=7, follow=True, stacks=True)
     assert (record.x86_64, record.i386, record.others) == ((257,), (295,), False)
-    assert (record.strings, record.follow) == (7, True)
+    assert (record.strings, record.follow, record.stacks) == (7, True, True)
 
 
 def test_the_execve_that_is_waited_for_is_asked_for_too() -> None:

@@ -70,6 +70,7 @@ def recording(
     ring: int = RING,
     attached: bool = True,
     by_call: bool = False,
+    stacks: bool = False,
 ) -> Iterator[Recording]:
     """Give a recording of these calls, of no process yet; ``by_call``: of 32-bit programs too."""
     btf = needs_bpf()
@@ -82,7 +83,7 @@ def recording(
         for name in calls:
             number = narrow.numbers[name]
             plans[PLANS // 2 + number] = plan(captures_of(narrow, number), strings=strings, largest=largest(strings))
-    settings = Settings(strings, follow, needs(plans.values()))
+    settings = Settings(strings, follow, needs(plans.values()), stacks=stacks)
     try:
         made = Recording(
             offsets_of(btf)._replace(cast=cast_of(btf)), guard, settings, plans, ring_size=ring, by_call=tied
@@ -126,6 +127,15 @@ def taken(made: Recording, ring: int = RING) -> tuple[list[Record], Counters]:
         while data := reader.take():
             found += [_record(data, head) for head in records.heads(data)]
         return found, reader.counters()
+    finally:
+        reader.close()
+
+
+def recorded_bytes(made: Recording) -> bytes:
+    """Return what has been recorded so far, as it stands in a ring of the usual size."""
+    reader = Ring(made.shared.ring, made.shared.counters, RING)
+    try:
+        return b"".join(iter(reader.take, b""))
     finally:
         reader.close()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.api.test_call_records import fragment
+from tests.api.test_call_records import fragment, stacked
 from utraced.api import call_records as records
 from utraced.api import events
 from utraced.api.events import Event
@@ -80,6 +80,24 @@ class Told:
 
 def kinds(told: list[Event]) -> list[str]:
     return [type(event).__name__ for event in told]
+
+
+def test_a_call_is_told_with_its_stack_where_that_is_asked_for() -> None:
+    memory = (stacked(0x401000, 0xFFFF_FFFF_0000, 0),)
+    told = Told(stacks=True, entries=True)
+    told.enter(CLOSE, 5, memory=memory)
+    (entry,) = told.trace.overtaken()
+    (event,) = told.leave(CLOSE, -9)
+    assert isinstance(event, events.Syscall)
+    assert entry.stack == event.stack == ("0x401000", "0xffffffff0000")
+    told.enter(CLOSE, 5)
+    (without,) = told.leave(CLOSE, 0)
+    unasked = Told()
+    unasked.enter(CLOSE, 5, memory=memory)
+    (other,) = unasked.leave(CLOSE, 0)
+    for one in (without, other):
+        assert isinstance(one, events.Syscall)
+        assert one.stack is None
 
 
 def test_a_call_is_told_when_it_returns() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.api.test_call_records import fragment, record
+from tests.api.test_call_records import fragment, record, stacked
 from tests.children import needs_root
 from tests.kernel.recording import needs_bpf
 from utracectl.client import connect
@@ -139,3 +139,12 @@ def test_records_of_the_kernel_s_give_what_the_daemon_decodes() -> None:
                     break
     assert told["raw"] == told["events"]
     assert ("Syscall", "openat", {"1": events.Text(text="/dev/null")}) in told["raw"]
+
+
+def test_a_stack_is_told_where_it_was_asked_for() -> None:
+    data = record(records.ENTRY, ENTERED, stacked(0x401000, 0x402000), nr=GETPPID)
+    made = decoder(stacks=True)
+    made.take(raw(data))
+    (event,) = made.take(raw(record(records.EXIT, records.RETURNED.pack(5), nr=GETPPID)))
+    assert isinstance(event, events.Syscall)
+    assert event.stack == ("0x401000", "0x402000")

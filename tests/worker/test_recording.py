@@ -204,11 +204,19 @@ def test_records_are_passed_on(worker: tuple[Client, int]) -> None:
 
 
 def test_what_is_not_built_is_unsupported(worker: tuple[Client, int]) -> None:
-    for options in ({"stacks": True}, {"deliver": "raw", "failed_only": True}):
-        with pytest.raises(Unsupported):
-            start(worker[0], os.getpid(), **options)
     with pytest.raises(Unsupported):
-        worker[0].call(trace.Start(pid=os.getpid(), backend="ptrace", deliver="raw"))
+        start(worker[0], os.getpid(), deliver="raw", failed_only=True)
+    for options in ({"stacks": True}, {"deliver": "raw"}):
+        with pytest.raises(Unsupported):
+            worker[0].call(trace.Start(pid=os.getpid(), backend="ptrace", **options))  # type: ignore[arg-type]
+
+
+def test_calls_are_told_with_their_stacks(worker: tuple[Client, int]) -> None:
+    calls = [one for one in run(worker[0], 3, syscalls=("getppid",), stacks=True) if isinstance(one, events.Syscall)]
+    assert [one.name for one in calls] == ["getppid"] * 3
+    for call in calls:
+        assert call.stack is not None
+        assert call.stack[0] == call.pc
 
 
 def test_an_answer_to_a_request_that_was_cancelled_ends_the_recording() -> None:

@@ -28,7 +28,8 @@ A fragment is memory of the caller, at the end of a record there may be any numb
 
      0  u64 address
      8  u32 size
-    12  u32 flags       1: the NUL of a C string comes right behind; 2: in an exit, as it stood at the entry
+    12  u32 flags       1: the NUL of a C string comes right behind; 2: in an exit, as it stood at the entry;
+                        4: no memory, but in an entry the stack: u64 addresses, innermost first; address is 2**63
     16  bytes, up to the next multiple of 8
 
 Readers pass over a ``what``, and ignore flags, that they do not know.
@@ -43,7 +44,9 @@ from typing import NamedTuple
 FORMAT = "calls-1"
 ENTRY, EXIT, CLONE, EXEC, DEATH, SIGNAL, DETACHED, SENT, IGNORED, IN_CALL = range(1, 11)
 ABI_NAMES = ("x86_64", "i386", "x32")
-ENDED, AT_ENTRY = 1, 2
+ENDED, AT_ENTRY, STACK = 1, 2, 4
+NOWHERE = 1 << 63
+"""The address of a fragment that is no memory."""
 
 HEAD = struct.Struct("<I4xQIIBB2xII4x")
 ENTERED = struct.Struct("<6QQQ")
@@ -113,7 +116,27 @@ def heads(data: bytes) -> Iterator[Head]:
 
 
 def fragments(data: bytes, at: int, end: int) -> Iterator[Fragment]:
-    """Give the fragments between two places of ``data``; raises BadRecord."""
+    """Give the fragments of memory between two places of ``data``; raises BadRecord."""
+    for address, flags, start, stop in _all_fragments(data, at, end):
+        if not flags & STACK:
+            yield Fragment(address, data[start:stop], bool(flags & ENDED), bool(flags & AT_ENTRY))
+
+
+def stack(data: bytes, at: int, end: int) -> tuple[int, ...] | None:
+    """Return the stack that stands between two places of ``data``, None where none does; raises BadRecord."""
+    for _, flags, start, stop in _all_fragments(data, at, end):
+        if flags & STACK:
+            return _without_end(struct.unpack_from(f"<{(stop - start) // 8}Q", data, start))
+    return None
+
+
+def _without_end(stack: tuple[int, ...]) -> tuple[int, ...]:
+    """Leave out what stands above the first function of a thread: no address."""
+    return stack[:-1] if stack and not stack[-1] else stack
+
+
+def _all_fragments(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Give address, flags, first byte and end of each fragment; raises BadRecord."""
     while at < end:
         if end - at < FRAGMENT.size:
             raise BadRecord("a fragment is shorter than its head")
@@ -121,7 +144,7 @@ def fragments(data: bytes, at: int, end: int) -> Iterator[Fragment]:
         start = at + FRAGMENT.size
         if start + size > end:
             raise BadRecord("a fragment is cut off")
-        yield Fragment(address, data[start : start + size], bool(flags & ENDED), bool(flags & AT_ENTRY))
+        yield address, flags, start, start + size
         at = start + size + 7 & ~7
 
 

@@ -178,11 +178,12 @@ class _SystemCall(Event, kw_only=True):
 class SyscallEntry(_SystemCall, kw_only=True, tag="syscall_entry"):
     """A thread enters a system call; of a trace, only with ``entries``, before its ``syscall``.
 
-    ``strings``, ``memory``: of a trace, as in ``syscall``.
+    ``strings``, ``memory``, ``stack``: of a trace, as in ``syscall``.
     """
 
     strings: dict[str, Text] | None = None
     memory: list[Fragment] | None = None
+    stack: tuple[HexText, ...] | None = None
 
 
 class SyscallExit(_SystemCall, kw_only=True, tag="syscall_exit", rename={"result": "return"}):
@@ -200,8 +201,9 @@ class Syscall(_SystemCall, kw_only=True, tag="syscall", rename={"result": "retur
 
     ``return``: the raw result as a signed number.  ``errno``: its name where the call failed.  ``start_ns``: the time
     it was entered.  ``duration_ns``: how long it took.  ``strings``: string arguments by their position.  ``memory``:
-    what the other pointers led to, as much as decoding needs.  ``unfinished``: it never returned, or the trace ended
-    first.
+    what the other pointers led to, as much as decoding needs.  ``stack``: with ``stacks``, the addresses that it was
+    called from, the innermost first, as far as frame pointers led.  ``unfinished``: it never returned, or the trace
+    ended first.
     """
 
     result: int | None = None
@@ -210,6 +212,7 @@ class Syscall(_SystemCall, kw_only=True, tag="syscall", rename={"result": "retur
     duration_ns: int = 0
     strings: dict[str, Text] | None = None
     memory: list[Fragment] | None = None
+    stack: tuple[HexText, ...] | None = None
     unfinished: bool = False
 
 

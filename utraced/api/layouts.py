@@ -132,7 +132,10 @@ LAYOUTS = (
                 {
                     "address": "of the first byte",
                     "size": "bytes",
-                    "flags": "1: the NUL of a string comes next; 2: in an exit, as it stood at the entry",
+                    "flags": (
+                        "1: the NUL of a string comes next; 2: in an exit, as it stood at the entry; 4: no memory, but "
+                        "in an entry the stack, u64 addresses, the innermost first"
+                    ),
                 },
             ),
         ),

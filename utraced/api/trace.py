@@ -36,9 +36,9 @@ class Start(TargetMethod[Started], frozen=True):
     and classes, or a filter.  ``strings``: bytes shown of each string or buffer.  ``failed_only``: only calls that
     fail.  ``overflow``: what happens when the client reads too slowly: ``drop`` observations and count them, or
     ``block`` the target.  ``entries``: a call that lasts, or that another thread's event overtakes, is first told as
-    ``syscall_entry``.  ``stacks``: with the stack of each call.  ``backend``: what records: ``auto`` chooses.
-    ``deliver``: as ``events``, or as the kernel wrote them, ``raw``; where ``auto`` chooses what writes no records, as
-    events, which the answer says.
+    ``syscall_entry``.  ``stacks``: with the stack of each call (backend kernel).  ``backend``: what records: ``auto``
+    chooses.  ``deliver``: as ``events``, or as the kernel wrote them, ``raw``; where ``auto`` chooses what writes no
+    records, as events, which the answer says.
 
     The backend kernel stops nothing, and needs a daemon with the capabilities BPF and PERFMON.  It tells less than
     ptrace:
@@ -50,6 +50,9 @@ class Start(TargetMethod[Started], frozen=True):
     A trace of at most 16 calls by name leaves the other calls of the machine alone, where the kernel has tracefs.  It
     does not tell calls that a 64-bit program makes as a 32-bit one would, and may miss the first ones of a 32-bit
     program that is executed in it.
+
+    Stacks are of up to 127 addresses, found by frame pointers: a function without one, as most of a C library's, hides
+    its caller, and in code that uses their register otherwise a stack ends early.
     """
 
     method = "trace.start"

@@ -126,7 +126,7 @@ def prepare(request: Record, identity: Identity, few: FewCalls | None = None) ->
     plans = _plans(request)
     numbers = sorted({*request.x86_64, *request.i386})
     sifted = tuple(numbers) if not request.others and len(numbers) <= 2 * MOST_BY_CALL else ()
-    settings = Settings(request.strings, request.follow, needs(plans.values()), few=sifted)
+    settings = Settings(request.strings, request.follow, needs(plans.values()), few=sifted, stacks=request.stacks)
     guard = guard_of(identity)
     by_call = few.of(request) if few is not None else None
     try:

@@ -42,6 +42,7 @@ def request_of(params: api.Start, selection: Selection) -> Record:
         others=others,
         strings=params.strings,
         follow=params.follow,
+        stacks=params.stacks,
         ring_size=ring_size,
     )
 

@@ -52,6 +52,7 @@ def _trace(params: api.Start, selection: Selection, context: Context) -> Trace:
         block=params.overflow == "block",
         entries=params.entries,
         from_exec=params.from_exec,
+        stacks=params.stacks,
     )
     trace.processes = 1
     return trace
@@ -102,8 +103,8 @@ def _check(params: api.Start) -> None:
             feature=f"backend.{params.backend}",
             hint="Use backend ptrace, or auto.",
         )
-    if params.stacks:
-        raise Unsupported("stacks are not recorded in this version", feature="trace.stacks", hint="Leave stacks out.")
+    if params.stacks and params.backend != recording.BACKEND:
+        raise Unsupported("only the kernel records stacks", feature="trace.stacks", hint="Use backend kernel.")
     if params.deliver != "events" and params.backend not in {"auto", recording.BACKEND}:
         raise Unsupported("only the kernel writes records", feature="trace.raw", hint="Use backend kernel.")
     if params.failed_only and params.deliver != "events" and params.backend != "auto":

@@ -73,6 +73,7 @@ class Settings(NamedTuple):
     needs: Needs
     few: tuple[int, ...] = ()
     by_call: bool = False
+    stacks: bool = False
 
 
 class Maps(NamedTuple):

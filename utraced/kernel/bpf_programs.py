@@ -27,6 +27,7 @@ from .bpf_layout import (
     Offsets,
     Settings,
 )
+from .bpf_stacks import stack
 from .bpf_writing import (
     BLOCK,
     CURRENT_TASK_BTF,
@@ -78,6 +79,8 @@ class Programs(Writer):
             program.stx("u64", R6, base + 48 + 8 * place, R2)
         self.head(program, records.ENTRY)
         program.set(R9, base + records.ENTERED.size)
+        if self.settings.stacks:
+            stack(program, base + records.ENTERED.size)
         captures(program, self.settings, "entered")
         strings_of(program, self.settings, leaving=False)
         self.send(program, COUNTER_ENTRIES)

@@ -35,7 +35,8 @@ class Record(Method[Recorded], frozen=True):
     """Record the system calls of a process.
 
     ``pidfd``: the process.  ``x86_64``, ``i386``: the numbers of the calls.  ``others``: calls of no such number too.
-    ``strings``: bytes of each string.  ``follow``: its children as well.  ``ring_size``: bytes, a power of two.
+    ``strings``: bytes of each string.  ``stacks``: with the stack of each call.
+    ``follow``: its children as well.  ``ring_size``: bytes, a power of two.
     """
 
     method = "recorder.record"
@@ -48,6 +49,7 @@ class Record(Method[Recorded], frozen=True):
     others: bool = False
     strings: Annotated[int, Meta(ge=0, le=65_536)] = 32
     follow: bool = False
+    stacks: bool = False
     ring_size: Annotated[int, Meta(ge=RING_SIZES[0], le=RING_SIZES[1])] = 16 << 20
 
 

@@ -39,11 +39,12 @@ def plan(abi: Abi, nr: int) -> Plan:
 class Entry:
     """A call that a trace saw entered."""
 
-    __slots__ = ("call", "left", "plan", "recording", "signature", "stop")
+    __slots__ = ("call", "left", "plan", "recording", "signature", "stack", "stop")
 
     def __init__(self, stop: SyscallStop, plan: Plan) -> None:
         self.stop = stop
         self.plan = plan
+        self.stack: tuple[int, ...] | None = None
 
     def read_entry(self, memory: Memory, limit: int) -> None:
         """Read what the arguments point to at entry; ``limit`` is the number of bytes kept of a string."""
@@ -103,6 +104,11 @@ class Entry:
                 truncated = not ended if extent is None else len(data) < extent
                 strings[str(index)] = events.Text(text, exact_bytes(data, text), truncated)
         return strings or None, memory or None
+
+
+def stack_text(stack: tuple[int, ...] | None) -> tuple[str, ...] | None:
+    """Return a stack as the protocol writes it."""
+    return None if stack is None else tuple(map(hex, stack))
 
 
 def args_text(args: tuple[int, ...]) -> Args:

@@ -173,6 +173,8 @@ class Recorded:
             self.trace.untold.pop(thread, None)
         self._memory.known = Snapshot(_fragments(data, head, records.ENTERED.size, at_entry=False))
         self.trace.enter(thread, _entered(data, head))
+        if self.trace.stacks and (entry := thread.entries.get(self.trace)) is not None:
+            entry.stack = records.stack(data, head.body + records.ENTERED.size, head.end)
 
     def _in_call(self, data: bytes, head: records.Head) -> None:
         self.presume(_entered(data, head), Snapshot(_fragments(data, head, records.ENTERED.size, at_entry=False)))

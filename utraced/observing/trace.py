@@ -11,7 +11,7 @@ from utraced.syscalls.abi import AUDIT_ARCH_X86_64, from_audit
 from utraced.syscalls.memory import Memory
 from utraced.syscalls.results import errno_name
 
-from .capture import Entry, Plan, args_text, plan
+from .capture import Entry, Plan, args_text, plan, stack_text
 from .selection import Selection
 from .stop import SyscallStop
 
@@ -78,6 +78,7 @@ class Trace:
         "owner",
         "processes",
         "selection",
+        "stacks",
         "untold",
         "waiting",
     )
@@ -93,6 +94,7 @@ class Trace:
         block: bool = False,
         entries: bool = False,
         from_exec: bool = False,
+        stacks: bool = False,
     ) -> None:
         self.id = 0
         self.owner = owner
@@ -103,6 +105,7 @@ class Trace:
         self.block = block
         self.entries = entries and not failed_only
         self.waiting = from_exec
+        self.stacks = stacks
         self.processes = 0
         self.delivered = 0
         self.lost = 0
@@ -194,6 +197,7 @@ class Trace:
             sp=hex(stop.sp),
             strings=strings,
             memory=memory,
+            stack=stack_text(entry.stack),
         )
 
     def _event(self, tracee: Caller, entry: Entry, time_ns: int) -> events.Syscall:
@@ -211,6 +215,7 @@ class Trace:
             sp=hex(stop.sp),
             start_ns=stop.time_ns,
             duration_ns=time_ns - stop.time_ns,
+            stack=stack_text(entry.stack),
         )
         if known.reads:
             event.strings, event.memory = entry.contents()
