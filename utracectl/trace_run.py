@@ -141,7 +141,7 @@ class Run:
         options = self._options
         # What the kernel writes is decoded here, while the daemon does other things.  Over ssh it would be more to
         # carry, and of another machine's time.
-        raw = self._text is not None and options.host is None and not options.failed_only
+        raw = self._text is not None and options.host is None
         start = Start(
             pid=pid,
             from_exec=from_exec,
@@ -149,6 +149,7 @@ class Run:
             syscalls=self._calls,  # type: ignore[arg-type]
             strings=options.string_limit,
             failed_only=options.failed_only,
+            path_prefix=options.path_prefix,
             backend=options.backend,
             overflow="block",
             deliver="raw" if raw and options.backend in {"auto", "kernel"} else "events",

@@ -41,6 +41,7 @@ class Record(NamedTuple):
     numbers: tuple[int, ...]
     memory: list[records.Fragment]
     body: bytes
+    time_ns: int
 
 
 _PARTS = {
@@ -71,6 +72,8 @@ def recording(
     attached: bool = True,
     by_call: bool = False,
     stacks: bool = False,
+    failed_only: bool = False,
+    prefix: bytes = b"",
 ) -> Iterator[Recording]:
     """Give a recording of these calls, of no process yet; ``by_call``: of 32-bit programs too."""
     btf = needs_bpf()
@@ -83,7 +86,7 @@ def recording(
         for name in calls:
             number = narrow.numbers[name]
             plans[PLANS // 2 + number] = plan(captures_of(narrow, number), strings=strings, largest=largest(strings))
-    settings = Settings(strings, follow, needs(plans.values()), stacks=stacks)
+    settings = Settings(strings, follow, needs(plans.values()), stacks=stacks, failed_only=failed_only, prefix=prefix)
     try:
         made = Recording(
             offsets_of(btf)._replace(cast=cast_of(btf)), guard, settings, plans, ring_size=ring, by_call=tied
@@ -166,4 +169,4 @@ def _record(data: bytes, head: records.Head) -> Record:
     if head.what in {records.ENTRY, records.EXIT, records.EXEC}:
         memory = list(records.fragments(data, after, head.end))
     name = ABI.name_of(head.nr) if head.what in {records.ENTRY, records.EXIT} else ""
-    return Record(head.what, name, head.pid, head.tid, numbers, memory, data[head.body : head.end])
+    return Record(head.what, name, head.pid, head.tid, numbers, memory, data[head.body : head.end], head.time_ns)

@@ -73,9 +73,9 @@ def test_programs_need_what_the_plans_have() -> None:
 
     string, some = frozenset({layout.STRING}), frozenset({layout.BYTES})
     nothing: frozenset[int] = frozenset()
-    assert needed("getppid") == ((), (), nothing)
-    assert needed("openat", "getppid") == ((string,), (), nothing)
-    assert needed("read") == ((), (some,), nothing)
+    assert needed("getppid") == ((), (), nothing, nothing)
+    assert needed("openat", "getppid") == ((string,), (), nothing, {1})
+    assert needed("read") == ((), (some,), nothing, nothing)
     assert needed("execve").special == {layout.PROGRAM_ARGUMENTS}
     assert needed("readv", "writev").special == {layout.BUFFERS_ENTERED, layout.BUFFERS_LEFT}
     both = needed("openat", "writev")

@@ -59,12 +59,26 @@ def test_a_command(serve: Serve, utracectl: Run) -> None:
 
 def test_options_reach_the_daemon(serve: Serve, utracectl: Run) -> None:
     server = serve(tracer())
-    words = ["-f", "-s", "5", "-e", "trace=!%file,read", "-Z", "--backend", "ptrace", "-qq", "--", "true"]
+    words = [
+        "-f",
+        "-s",
+        "5",
+        "-e",
+        "trace=!%file,read",
+        "-Z",
+        "--path-prefix",
+        "/etc",
+        "--backend",
+        "ptrace",
+        "-qq",
+        "--",
+        "true",
+    ]
     done = utracectl("trace", *words)
     assert (done.returncode, done.stderr.decode()) == (0, LINE)
     start = server.requests[1]["params"]
     assert start["follow"] is start["failed_only"] is True
-    assert (start["strings"], start["backend"]) == (5, "ptrace")
+    assert (start["strings"], start["backend"], start["path_prefix"]) == (5, "ptrace", "/etc")
     assert start["syscalls"] == {"set": "all", "remove": ["%file", "read"]}
 
 

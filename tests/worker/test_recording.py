@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
 
-from tests.children import child, libc, needs_root
+from tests.children import child, fork, libc, needs_root
 from tests.kernel.recording import RING, needs_bpf, recording
 from tests.kernel.recording import run as run_recorded
 from tests.kernel.test_bpf_recording import programs
@@ -203,9 +205,70 @@ def test_records_are_passed_on(worker: tuple[Client, int]) -> None:
     assert (told[-1].delivered, told[-1].lost) == (len(heads), 0)
 
 
+@contextmanager
+def gated(act: Callable[[], object]) -> Iterator[tuple[int, Callable[[], None]]]:
+    """Give a child that does ``act`` when it is let go, and what lets it go and waits for its end."""
+    reading, writing = os.pipe()
+    pid = fork()
+    if pid == 0:
+        try:
+            os.close(writing)
+            os.read(reading, 1)
+            act()
+        finally:
+            os._exit(1)
+    os.close(reading)
+    gate = [writing]
+
+    def go() -> None:
+        os.close(gate.pop())
+        os.waitpid(pid, 0)
+
+    try:
+        yield pid, go
+    finally:
+        if gate:
+            go()
+
+
+@pytest.mark.parametrize("from_exec", [False, True], ids=["at once", "from its exec"])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [({"failed_only": True}, ["rmdir", "rmdir"]), ({"path_prefix": "/nowhere"}, ["rmdir"])],
+    ids=["failing calls", "paths"],
+)
+def test_only_some_calls_are_told(
+    worker: tuple[Client, int], options: dict[str, object], expected: list[str], from_exec: bool
+) -> None:
+    client, _ = worker
+    script = "import ctypes; l = ctypes.CDLL(None); l.rmdir(b'/nowhere/a'), l.rmdir(b'/elsewhere/b')"
+    for backend in ("ptrace", "kernel"):
+        with gated(lambda: os.execv(sys.executable, [sys.executable, "-c", script])) as (pid, go):
+            call = trace.Start(pid=pid, backend=backend, syscalls=("rmdir",), from_exec=from_exec, **options)  # type: ignore[arg-type]
+            client.call(call)
+            go()
+            told = until_told(client, events.Detached)
+        calls = [event for event in told if isinstance(event, events.Syscall)]
+        assert [event.name for event in calls] == expected
+        assert [event.errno for event in calls] == ["ENOENT"] * len(expected)
+        assert calls[0].strings is not None
+        assert calls[0].strings["0"].text == "/nowhere/a"
+        assert any(isinstance(event, events.Exec) for event in told)
+
+
+def test_records_of_calls_that_fail_alone_are_passed_on(worker: tuple[Client, int]) -> None:
+    client, _ = worker
+    with gated(lambda: os.execv("/bin/ls", ["ls", "/nowhere/at/all"])) as (pid, go):
+        client.call(trace.Start(pid=pid, backend="kernel", deliver="raw", failed_only=True, from_exec=True))
+        go()
+        told = until_told(client, events.Detached)
+    heads = [head for event in told if isinstance(event, events.Records) for head in records.heads(event.data)]
+    whats = [head.what for head in heads if head.what in {records.ENTRY, records.EXIT}]
+    assert whats == [records.ENTRY, records.EXIT] * (len(whats) // 2) != []
+    assert heads[0].what == records.EXEC
+
+
 def test_what_is_not_built_is_unsupported(worker: tuple[Client, int]) -> None:
-    with pytest.raises(Unsupported):
-        start(worker[0], os.getpid(), deliver="raw", failed_only=True)
     for options in ({"stacks": True}, {"deliver": "raw"}):
         with pytest.raises(Unsupported):
             worker[0].call(trace.Start(pid=os.getpid(), backend="ptrace", **options))  # type: ignore[arg-type]

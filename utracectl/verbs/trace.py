@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="show at most N bytes of a string (default 32)")  # fmt: skip
     add("-q", "--quiet", action="count", default=0, help="do not tell of attaching; twice: nor of exits")
     add("-Z", "--failed-only", action="store_true", help="only calls that fail")
+    add("--path-prefix", metavar="TEXT", help="only calls that name a path that begins with TEXT, as it is written")
     add("--json", action="store_true", help="one event a line, as JSON")
     add("--backend", choices=("auto", "kernel", "ptrace", "seccomp"), default="auto", help="what records the calls")
     add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command to start, with its arguments")

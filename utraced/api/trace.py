@@ -34,11 +34,12 @@ class Start(TargetMethod[Started], frozen=True):
 
     ``from_exec``: reply when the process is caught, report nothing before its execve.  ``syscalls``: names, numbers
     and classes, or a filter.  ``strings``: bytes shown of each string or buffer.  ``failed_only``: only calls that
-    fail.  ``overflow``: what happens when the client reads too slowly: ``drop`` observations and count them, or
-    ``block`` the target.  ``entries``: a call that lasts, or that another thread's event overtakes, is first told as
-    ``syscall_entry``.  ``stacks``: with the stack of each call (backend kernel).  ``backend``: what records: ``auto``
-    chooses.  ``deliver``: as ``events``, or as the kernel wrote them, ``raw``; where ``auto`` chooses what writes no
-    records, as events, which the answer says.
+    fail.  ``path_prefix``: only calls of which a path among the arguments begins so, as the program has written it; of
+    at most 256 bytes.  ``overflow``: what happens when the client reads too slowly: ``drop`` observations and count
+    them, or ``block`` the target.  ``entries``: a call that lasts, or that another thread's event overtakes, is first
+    told as ``syscall_entry``.  ``stacks``: with the stack of each call (backend kernel).  ``backend``: what records:
+    ``auto`` chooses.  ``deliver``: as ``events``, or as the kernel wrote them, ``raw``; where ``auto`` chooses what
+    writes no records, as events, which the answer says.
 
     The backend kernel stops nothing, and needs a daemon with the capabilities BPF and PERFMON.  It tells less than
     ptrace:
@@ -49,7 +50,8 @@ class Start(TargetMethod[Started], frozen=True):
     holds nothing: what the client does not read waits in the daemon, 256 MiB at most, and is lost beyond.
     A trace of at most 16 calls by name leaves the other calls of the machine alone, where the kernel has tracefs.  It
     does not tell calls that a 64-bit program makes as a 32-bit one would, and may miss the first ones of a 32-bit
-    program that is executed in it.
+    program that is executed in it.  With ``failed_only`` it tells what arguments point to as it stands when the call
+    has failed; with ``path_prefix`` no calls that threads are in when the trace starts.
 
     Stacks are of up to 127 addresses, found by frame pointers: a function without one, as most of a C library's, hides
     its caller, and in code that uses their register otherwise a stack ends early.
@@ -70,6 +72,7 @@ class Start(TargetMethod[Started], frozen=True):
     overflow: Literal["drop", "block"] = "drop"
     deliver: Deliver = "events"
     entries: bool = False
+    path_prefix: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
 
 
 class Totals(Value, frozen=True):

@@ -122,11 +122,21 @@ def prepare(request: Record, identity: Identity, few: FewCalls | None = None) ->
     """
     if request.ring_size & request.ring_size - 1:
         raise InvalidParams("the size of a ring is a power of two", member="ring_size")
+    if b"\0" in request.path_prefix:
+        raise InvalidParams("a path has no NUL", member="path_prefix")
     offsets = kernel_types()
     plans = _plans(request)
     numbers = sorted({*request.x86_64, *request.i386})
     sifted = tuple(numbers) if not request.others and len(numbers) <= 2 * MOST_BY_CALL else ()
-    settings = Settings(request.strings, request.follow, needs(plans.values()), few=sifted, stacks=request.stacks)
+    settings = Settings(
+        request.strings,
+        request.follow,
+        needs(plans.values()),
+        few=sifted,
+        stacks=request.stacks,
+        failed_only=request.failed_only,
+        prefix=request.path_prefix,
+    )
     guard = guard_of(identity)
     by_call = few.of(request) if few is not None else None
     try:

@@ -12,6 +12,7 @@ from utraced.kernel.memory import TargetMemory
 from utraced.kernel.recorder_requests import MAX_NUMBERS, RING_SIZES, Record
 from utraced.linux.pidfd import open_pidfd
 from utraced.observing.forwarded import Forwarded
+from utraced.observing.paths import path_arguments, prefix_of
 from utraced.observing.recorded import Recorded
 from utraced.observing.selection import Selection
 from utraced.observing.trace import EXECS, Trace
@@ -29,10 +30,13 @@ BACKEND = "kernel"
 
 def request_of(params: api.Start, selection: Selection) -> Record:
     """Return what the attacher is asked for."""
-    # The execve that is waited for must be seen, whatever is wanted later.
-    besides = EXECS if params.from_exec else frozenset[str]()
+    prefix = prefix_of(params.path_prefix)
+    # The execve that is waited for must be seen, whatever is wanted later; of some, programs filter all calls.
+    besides = EXECS if params.from_exec and not params.failed_only and not prefix else frozenset[str]()
     wide, others = _numbers(selection, "x86_64", besides)
     narrow, _ = _numbers(selection, "i386", besides)
+    if prefix:
+        wide, narrow, others = _with_paths("x86_64", wide), _with_paths("i386", narrow), False
     # Where as little as can be is to be lost, more of it may wait for us: a busy machine may not let us run for long.
     ring_size = RING_SIZES[1] if params.overflow == "block" else RING_SIZES[1] // 4
     return Record(
@@ -44,7 +48,14 @@ def request_of(params: api.Start, selection: Selection) -> Record:
         follow=params.follow,
         stacks=params.stacks,
         ring_size=ring_size,
+        failed_only=params.failed_only,
+        path_prefix=prefix,
     )
+
+
+def _with_paths(name: str, numbers: tuple[int, ...]) -> tuple[int, ...]:
+    """Return those calls that have a path among their arguments."""
+    return tuple(number for number in numbers if path_arguments(ABIS[name], number))
 
 
 def _numbers(selection: Selection, name: str, besides: frozenset[str]) -> tuple[tuple[int, ...], bool]:
@@ -84,7 +95,7 @@ async def start(params: api.Start, target: Target, trace: Trace, context: Contex
         raise
     finally:
         os.close(pidfd)
-    if not params.from_exec:
+    if not params.from_exec and not params.path_prefix:
         _presume(recorded, target.pid)
 
 

@@ -7,6 +7,7 @@ from time import monotonic_ns
 
 from utraced.api import trace as api
 from utraced.errors import Unsupported
+from utraced.observing.paths import prefix_of
 from utraced.observing.recorded import Recorded
 from utraced.observing.selection import Selection
 from utraced.observing.trace import Trace
@@ -53,6 +54,7 @@ def _trace(params: api.Start, selection: Selection, context: Context) -> Trace:
         entries=params.entries,
         from_exec=params.from_exec,
         stacks=params.stacks,
+        prefix=prefix_of(params.path_prefix),
     )
     trace.processes = 1
     return trace
@@ -107,7 +109,3 @@ def _check(params: api.Start) -> None:
         raise Unsupported("only the kernel records stacks", feature="trace.stacks", hint="Use backend kernel.")
     if params.deliver != "events" and params.backend not in {"auto", recording.BACKEND}:
         raise Unsupported("only the kernel writes records", feature="trace.raw", hint="Use backend kernel.")
-    if params.failed_only and params.deliver != "events" and params.backend != "auto":
-        raise Unsupported(
-            "records are of all calls", feature="trace.raw", hint="Use deliver events, or filter yourself."
-        )

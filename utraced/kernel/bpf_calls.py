@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from utraced.arch.x86_64 import NR_BPF, NR_PERF_EVENT_OPEN
 
-_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE = 0, 1, 2, 3
+_MAP_CREATE, _MAP_LOOKUP, _MAP_UPDATE, _MAP_DELETE, _MAP_NEXT_KEY = 0, 1, 2, 3, 4
 _PROG_LOAD, _RAW_TRACEPOINT_OPEN, _MAP_FREEZE, _MAP_UPDATE_BATCH = 5, 17, 22, 26
 
 MAP_HASH, MAP_ARRAY, MAP_RINGBUF = 1, 2, 27
@@ -92,6 +92,23 @@ def lookup(fd: int, key: bytes, size: int) -> bytes | None:
             raise
         return None
     return value.raw
+
+
+def count_keys(fd: int, size: int) -> int:
+    """Return how many keys, of ``size`` bytes, are in a map."""
+    found, last = 0, None
+    following = ctypes.create_string_buffer(size)
+    while True:
+        held = ctypes.create_string_buffer(last, size) if last is not None else None
+        place = ctypes.addressof(held) if held is not None else 0
+        try:
+            _bpf(_MAP_NEXT_KEY, struct.pack("=I4xQQQ", fd, place, ctypes.addressof(following), 0))
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return found
+        last = following.raw
+        found += 1
 
 
 def delete(fd: int, key: bytes) -> bool:

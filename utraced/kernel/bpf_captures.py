@@ -46,7 +46,7 @@ _ADDRESS, _SIZE, _COUNT, _FAILED, _POINTER, _REST = -40, -48, -56, -64, -80, -88
 _UNTRACKED, _FAULTS = 64, 72
 """In the scratch space, behind result and stack pointer: the verifier follows no values there."""
 
-Moment = Literal["entered", "left", "late"]
+Moment = Literal["entered", "left", "late", "deferred"]
 
 
 def largest(strings: int) -> int:
@@ -55,7 +55,11 @@ def largest(strings: int) -> int:
 
 
 def captures(program: Program, settings: Settings, moment: Moment) -> None:
-    """Copy what the plan names for a moment; ``late``: what the mask on the stack says was not there at the entry."""
+    """Copy what the plan names for a moment.
+
+    ``late``: what the mask on the stack says was not there at the entry; ``deferred``: what is of the entry, at the
+    return.
+    """
     base, kinds = (PLAN_LEFT, settings.needs.left) if moment == "left" else (PLAN_ENTERED, settings.needs.entered)
     done = f"{moment} captured"
     if moment == "entered":
@@ -69,12 +73,17 @@ def captures(program: Program, settings: Settings, moment: Moment) -> None:
         _remember_faults(program)
 
 
+def failing(program: Program, result: int, good: str) -> None:
+    """Go to ``good`` where a result is no error (IS_ERR_VALUE in include/linux/err.h); clobbers R2."""
+    program.set(R2, -_MOST_ERRNO)
+    program.jump("lt", result, good, source=R2)
+
+
 def _note_failure(program: Program, moment: str) -> None:
-    """Keep whether the call has failed (IS_ERR_VALUE in include/linux/err.h)."""
+    """Keep whether the call has failed."""
     program.st("u64", FP, _FAILED, 0)
     program.ldx("u64", R1, R6, 8 * RESULT)
-    program.set(R2, -_MOST_ERRNO)
-    program.jump("lt", R1, f"{moment} good", source=R2)
+    failing(program, R1, f"{moment} good")
     program.st("u64", FP, _FAILED, 1)
     program.label(f"{moment} good")
 
@@ -272,59 +281,60 @@ def _remember_faults(program: Program) -> None:
 
 def strings_of(program: Program, settings: Settings, *, leaving: bool) -> None:
     """Copy the strings of a program's arguments, or the buffers of an array of them."""
+    name = "left " if leaving else ""
     special = settings.needs.special & ({BUFFERS_LEFT} if leaving else {BUFFERS_ENTERED, PROGRAM_ARGUMENTS})
     if not special:
         return
     program.ldx("u8", R1, R8, PLAN_STRINGS)
-    program.jump("eq", R1, "no strings", value=0)
+    program.jump("eq", R1, f"{name}no strings", value=0)
     for slot in (_ADDRESS, _SIZE, _COUNT, _POINTER, _POINTER + 8, _REST):
         program.st("u64", FP, slot, 0)
     _forget_place(program)
     program.set(R7, 0)
     if leaving:
-        program.jump("ne", R1, "no strings", value=BUFFERS_LEFT)
+        program.jump("ne", R1, f"{name}no strings", value=BUFFERS_LEFT)
         program.ldx("u64", R2, FP, _FAILED)
-        program.jump("ne", R2, "no strings", value=0)
+        program.jump("ne", R2, f"{name}no strings", value=0)
         program.ldx("u64", R2, R6, 8 * RESULT)
         program.stx("u64", FP, _LEFT, R2)
-        _buffers(program, settings, leaving=True)
+        _buffers(program, settings, name, leaving=True)
     else:
         if BUFFERS_ENTERED in special:
-            program.jump("eq", R1, "buffers", value=BUFFERS_ENTERED)
+            program.jump("eq", R1, f"{name}buffers", value=BUFFERS_ENTERED)
         if PROGRAM_ARGUMENTS in special:
-            program.jump("ne", R1, "no strings", value=PROGRAM_ARGUMENTS)
-            _arguments(program, settings)
+            program.jump("ne", R1, f"{name}no strings", value=PROGRAM_ARGUMENTS)
+            _arguments(program, settings, name)
         if BUFFERS_ENTERED in special:
-            program.label("buffers")
-            _buffers(program, settings, leaving=False)
-    program.label("no strings")
+            program.label(f"{name}buffers")
+            _buffers(program, settings, name, leaving=False)
+    program.label(f"{name}no strings")
 
 
 MOST_STRINGS = 48
 MOST_BUFFERS = 16
 
 
-def _arguments(program: Program, settings: Settings) -> None:
+def _arguments(program: Program, settings: Settings, name: str) -> None:
     """Copy the strings of an array of pointers that ends with NULL."""
     program.ldx("u32", R2, FP, _ABI)
-    program.jump("eq", R2, "no strings", value=1)  # a 32-bit caller's are narrower: shown as pointers
+    program.jump("eq", R2, f"{name}no strings", value=1)  # a 32-bit caller's are narrower: shown as pointers
     program.ldx("u8", R2, R8, PLAN_STRINGS + 1)
     _argument(program, R3, R2)
     program.stx("u64", FP, _REST, R3)
     program.set(R8, 0)
-    program.label("next string")
-    program.jump("ge", R8, "no strings", value=min(settings.strings, MOST_STRINGS))
-    _room(program, "no strings")
-    _pointer(program, 8, "no strings")
+    program.label(f"{name}next string")
+    program.jump("ge", R8, f"{name}no strings", value=min(settings.strings, MOST_STRINGS))
+    _room(program, f"{name}no strings")
+    _pointer(program, 8, f"{name}no strings")
     program.ldx("u64", R3, FP, _POINTER)
-    program.jump("eq", R3, "no strings", value=0)
+    program.jump("eq", R3, f"{name}no strings", value=0)
     program.stx("u64", FP, _ADDRESS, R3)
     program.set(R4, settings.strings + 2)
-    _read_string(program, settings, "argument ", "unread string")
+    _read_string(program, settings, f"{name}argument ", f"{name}unread string")
     _store(program)
-    program.label("unread string")
+    program.label(f"{name}unread string")
     program.compute("add", R8, value=1)
-    program.goto("next string")
+    program.goto(f"{name}next string")
 
 
 def _pointer(program: Program, size: int, failing: str) -> None:
@@ -340,10 +350,10 @@ def _pointer(program: Program, size: int, failing: str) -> None:
     program.jump("ne", R0, failing, value=0)
 
 
-def _buffers(program: Program, settings: Settings, *, leaving: bool) -> None:
+def _buffers(program: Program, settings: Settings, name: str, *, leaving: bool) -> None:
     """Copy the beginnings of the buffers of ``struct iovec``; of those read into, what the result says is there."""
     program.ldx("u32", R2, FP, _ABI)
-    program.jump("eq", R2, "no strings", value=1)  # a 32-bit caller's are narrower: shown as pointers
+    program.jump("eq", R2, f"{name}no strings", value=1)  # a 32-bit caller's are narrower: shown as pointers
     program.ldx("u8", R2, R8, PLAN_STRINGS + 1)
     program.ldx("u8", R4, R8, PLAN_STRINGS + 2)
     _argument(program, R3, R2)
@@ -351,26 +361,26 @@ def _buffers(program: Program, settings: Settings, *, leaving: bool) -> None:
     _argument(program, R3, R4)
     program.stx("u64", FP, _COUNT, R3)
     program.set(R8, 0)
-    program.label("next buffer")
-    program.jump("ge", R8, "no strings", value=min(settings.strings, MOST_BUFFERS))
+    program.label(f"{name}next buffer")
+    program.jump("ge", R8, f"{name}no strings", value=min(settings.strings, MOST_BUFFERS))
     program.ldx("u64", R2, FP, _COUNT)
-    program.jump("ge", R8, "no strings", source=R2)
-    _room(program, "no strings")
+    program.jump("ge", R8, f"{name}no strings", source=R2)
+    _room(program, f"{name}no strings")
     program.compute("add", R8, value=1)
-    _pointer(program, 16, "no strings")
+    _pointer(program, 16, f"{name}no strings")
     program.ldx("u64", R4, FP, _POINTER + 8)
     if leaving:
         program.ldx("u64", R2, FP, _LEFT)
-        program.jump("le", R4, "filled", source=R2)
+        program.jump("le", R4, f"{name}filled", source=R2)
         program.mov(R4, R2)
-        program.label("filled")
+        program.label(f"{name}filled")
         program.compute("sub", R2, source=R4)
         program.stx("u64", FP, _LEFT, R2)
     program.ldx("u64", R3, FP, _POINTER)
     program.stx("u64", FP, _ADDRESS, R3)
-    program.jump("eq", R4, "next buffer", value=0)
-    _bound(program, R4, settings.strings, "shown")
-    _read(program, settings, "buffer ", "next buffer")
+    program.jump("eq", R4, f"{name}next buffer", value=0)
+    _bound(program, R4, settings.strings, f"{name}shown")
+    _read(program, settings, f"{name}buffer ", f"{name}next buffer")
     program.set(R5, 0)
     _store(program)
-    program.goto("next buffer")
+    program.goto(f"{name}next buffer")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from utraced.arch import x86_64 as arch
 from utraced.errors import Unsupported
-from utraced.syscalls.captures import BITS, MOST, Capture, Captures
+from utraced.syscalls.captures import BITS, MOST, Capture, Captures, paths_of
 
 from .btf import BadBtf, Btf
 
@@ -18,6 +18,8 @@ RECORD = 80
 PLANS = 1024
 """Plans of 512 calls of 64-bit programs, then of as many of 32-bit ones."""
 PLAN_WANTED = 1
+PLAN_PATHS = 4
+"""Which arguments are paths, a bit each."""
 _PLAN_HEAD = struct.Struct("<II")
 _OPERATION = struct.Struct("<BBBBIII")
 OPERATION_SIZE = _OPERATION.size
@@ -32,6 +34,8 @@ PROGRAM_ARGUMENTS, BUFFERS_ENTERED, BUFFERS_LEFT = 1, 2, 3
 PROCESS = struct.Struct("<QQ")
 """A value of the map of processes: when its leader started, in nanoseconds of CLOCK_BOOTTIME, from and before."""
 FAULTED_SIZE = 8
+MARK_SIZE = 16
+"""A value of the map of calls: since when one lasts, and what has been told of it."""
 
 COUNTERS_SIZE = 64
 COUNTER_PROCESSES, COUNTER_DROPPED, COUNTER_ENTRIES, COUNTER_EXITS, COUNTER_OTHERS = 0, 8, 16, 24, 32
@@ -55,17 +59,20 @@ class Needs(NamedTuple):
     """What the plans of a trace have in them: programs without the rest are verified sooner.
 
     ``entered`` and ``left``: the kinds of their operations, by place.  ``special``: what else is copied.
+    ``paths``: which arguments are.
     """
 
     entered: tuple[frozenset[int], ...]
     left: tuple[frozenset[int], ...]
     special: frozenset[int]
+    paths: frozenset[int] = frozenset()
 
 
 class Settings(NamedTuple):
     """What is asked of a trace; ``strings`` is in bytes.
 
     ``few``: the numbers of its calls, where they are few.  ``by_call``: its programs run at those alone.
+    ``failed_only``: only calls that fail; ``prefix``: only those that name a path that begins so.
     """
 
     strings: int
@@ -74,6 +81,8 @@ class Settings(NamedTuple):
     few: tuple[int, ...] = ()
     by_call: bool = False
     stacks: bool = False
+    failed_only: bool = False
+    prefix: bytes = b""
 
 
 class Maps(NamedTuple):
@@ -86,6 +95,7 @@ class Maps(NamedTuple):
     faulted: int
     ring: int
     narrow: int
+    calls: int
 
 
 MAPS = Maps(*range(len(Maps._fields)))
@@ -181,6 +191,7 @@ def needs(plans: Iterable[bytes]) -> Needs:
     entered: list[set[int]] = []
     left: list[set[int]] = []
     special: set[int] = set()
+    paths: set[int] = set()
     for one in set(plans):
         for kinds, start in ((entered, PLAN_ENTERED), (left, PLAN_LEFT)):
             for index in range(MOST):
@@ -191,10 +202,12 @@ def needs(plans: Iterable[bytes]) -> Needs:
                     kinds.append(set())
                 kinds[index].add(kind)
         special.add(one[PLAN_STRINGS])
+        paths |= {index for index in range(6) if one[PLAN_PATHS] & 1 << index}
     return Needs(
         tuple(frozenset(kinds) for kinds in entered),
         tuple(frozenset(kinds) for kinds in left),
         frozenset(special - {0}),
+        frozenset(paths),
     )
 
 
@@ -218,7 +231,11 @@ def plan(captures: Captures, *, strings: int, largest: int) -> bytes:
             target.append(_operation(one, strings=strings, largest=largest))
     operations = [*entered, *[bytes(OPERATION_SIZE)] * (MOST - len(entered))]
     operations += [*left, *[bytes(OPERATION_SIZE)] * (MOST - len(left))]
-    return _PLAN_HEAD.pack(PLAN_WANTED, 0) + b"".join(operations) + struct.pack("<BBB5x", *special)
+    return (
+        _PLAN_HEAD.pack(PLAN_WANTED, sum(1 << index for index in paths_of(captures)))
+        + b"".join(operations)
+        + struct.pack("<BBB5x", *special)
+    )
 
 
 def _operation(one: Capture, *, strings: int, largest: int) -> bytes:

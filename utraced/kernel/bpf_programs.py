@@ -14,6 +14,7 @@ from utraced.arch import x86_64 as arch
 
 from .bpf_assembler import FP, R0, R1, R2, R3, R4, R6, R7, R8, R9, Program
 from .bpf_captures import captures, strings_of
+from .bpf_filters import START, Filters
 from .bpf_layout import (
     COUNTER_ENTRIES,
     COUNTER_EXITS,
@@ -45,7 +46,6 @@ from .bpf_writing import (
     UID_GID,
     VALUE,
     Of,
-    Writer,
 )
 
 _SIGNAL_DELIVERED, _SIGNAL_IGNORED = 0, 1
@@ -55,7 +55,7 @@ _RESULT_OF_EVENT = 16
 """Where a call's result is in the event of its exit (struct syscall_trace_exit in kernel/trace/trace.h)."""
 
 
-class Programs(Writer):
+class Programs(Filters):
     """The programs of a trace, one for each tracepoint."""
 
     def entry(self, of: Of = "all") -> bytes:
@@ -67,24 +67,33 @@ class Programs(Writer):
         program.stx("u64", FP, VALUE, R1)
         program.ldx("u64", R2, R1, self.offsets.register(arch.PT_CALL_NUMBER))
         self.plan(program)
+        if self.settings.failed_only:
+            self.defer_entry(program)
+            return self.end(program)
         self.scratch(program)
         program.ldx("u64", R1, FP, VALUE)
         self.arguments(program)
+        self.sift_entry(program)
+        self._tell_entry(program)
+        return self.end(program)
+
+    def _tell_entry(self, program: Program, *, deferred: bool = False) -> None:
+        """Tell a call's entry, whose arguments are in the scratch space; ``deferred``: at its return."""
         base = RECORD + records.HEAD.size - 8
         for index in range(6):
             program.ldx("u64", R2, R6, 8 * index)
             program.stx("u64", R6, base + 8 * index, R2)
+        program.ldx("u64", R1, FP, VALUE)
         for place, name in enumerate((arch.PT_INSTRUCTION_POINTER, arch.PT_STACK_POINTER)):
             program.ldx("u64", R2, R1, self.offsets.register(name))
             program.stx("u64", R6, base + 48 + 8 * place, R2)
-        self.head(program, records.ENTRY)
+        self.head(program, records.ENTRY, since=START if deferred else None)
         program.set(R9, base + records.ENTERED.size)
         if self.settings.stacks:
             stack(program, base + records.ENTERED.size)
-        captures(program, self.settings, "entered")
+        captures(program, self.settings, "deferred" if deferred else "entered")
         strings_of(program, self.settings, leaving=False)
         self.send(program, COUNTER_ENTRIES)
-        return self.end(program)
 
     def exit(self, of: Of = "all") -> bytes:
         """Return the program at a call's return: arguments ``regs, ret``."""
@@ -100,6 +109,7 @@ class Programs(Writer):
         self.scratch(program)
         program.ldx("u64", R1, FP, VALUE)
         self.arguments(program)
+        self.sift_exit(program, lambda program: self._tell_entry(program, deferred=True))
         program.ldx("u64", R1, FP, VALUE + 8)
         base = RECORD + records.HEAD.size - 8
         program.stx("u64", R6, 8 * 6, R1)
@@ -107,7 +117,8 @@ class Programs(Writer):
         self.head(program, records.EXIT)
         program.set(R9, base + records.RETURNED.size)
         captures(program, self.settings, "left")
-        self.late(program)
+        if not self.settings.failed_only:
+            self.late(program)
         strings_of(program, self.settings, leaving=True)
         self.send(program, COUNTER_EXITS)
         return self.end(program)
@@ -169,6 +180,7 @@ class Programs(Writer):
         program.ldx("u64", R1, R6, 8)
         program.ldx("u64", R8, R6, 16)
         program.stx("u64", FP, VALUE, R1)
+        self.move_mark(program)
         self.scratch(program, failing="out")
         base = RECORD + records.HEAD.size - 8
         program.ldx("u64", R1, FP, VALUE)
@@ -218,6 +230,7 @@ class Programs(Writer):
         """Return the program where a thread ends: argument ``task``, the current one."""
         program = Program()
         self.begin(program, memory=False)
+        self.drop_mark(program)
         offsets = self.offsets
         program.ldx("u64", R1, R6, 0)
         program.ldx("u32", R2, R1, offsets.exit_code)

@@ -14,12 +14,23 @@ from typing import NamedTuple
 
 from . import bpf_calls as bpf
 from .bpf_captures import SCRATCH_SIZE
-from .bpf_layout import COUNTERS_SIZE, FAULTED_SIZE, PLAN_SIZE, PLANS, PROCESS, Guard, Maps, Offsets, Settings
+from .bpf_layout import (
+    COUNTERS_SIZE,
+    FAULTED_SIZE,
+    MARK_SIZE,
+    PLAN_SIZE,
+    PLANS,
+    PROCESS,
+    Guard,
+    Maps,
+    Offsets,
+    Settings,
+)
 from .bpf_programs import Code, programs
 from .event_pool import Event, EventPool
 
 MAX_PROCESSES = 32_768
-_MAX_FAULTED = 32_768
+_MAX_CALLS = 32_768
 _KEY = struct.Struct("<I")
 
 
@@ -115,6 +126,10 @@ class Recording:
         """Do not record process ``pid`` any more; tell whether it was."""
         return bpf.delete(self._maps.processes, _KEY.pack(pid))
 
+    def lasting(self) -> int:
+        """Return how many threads are in calls whose return may have to be told, where not all calls are told."""
+        return bpf.count_keys(self._maps.calls, _KEY.size)
+
     def close(self) -> None:
         """End the trace."""
         # The links first, which come last: nothing runs any more that would use the others.
@@ -192,12 +207,22 @@ class Recording:
                     bpf.MAP_HASH,
                     key=4,
                     value=FAULTED_SIZE,
-                    entries=_MAX_FAULTED,
+                    entries=_MAX_CALLS,
                     name="utraced_faulted",
                     flags=bpf.NO_PREALLOC,
                 )
             ),
             ring=self._keep(make(bpf.MAP_RINGBUF, key=0, value=0, entries=ring_size, name="utraced_ring")),
+            calls=self._keep(
+                make(
+                    bpf.MAP_HASH,
+                    key=4,
+                    value=MARK_SIZE,
+                    entries=_MAX_CALLS,
+                    name="utraced_calls",
+                    flags=bpf.NO_PREALLOC,
+                )
+            ),
             narrow=self._keep(make(bpf.MAP_RINGBUF, key=0, value=0, entries=mmap.PAGESIZE, name="utraced_narrow")),
         )
 

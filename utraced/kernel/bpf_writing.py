@@ -28,7 +28,7 @@ MAP_LOOKUP, MAP_UPDATE, MAP_DELETE = 1, 2, 3
 KTIME_GET_NS = 5
 SMP_PROCESSOR_ID = 8
 PID_TGID, UID_GID = 14, 15
-PROBE_READ_USER, PROBE_READ_KERNEL, PROBE_READ_KERNEL_STR = 112, 113, 115
+PROBE_READ_USER, PROBE_READ_KERNEL, PROBE_READ_USER_STR, PROBE_READ_KERNEL_STR = 112, 113, 114, 115
 RINGBUF_OUTPUT = 130
 CURRENT_TASK_BTF = 158
 TASK_PT_REGS = 175
@@ -237,10 +237,16 @@ class Writer:
         program.ldx("u64", R2, R1, register(arch.PT_STACK_POINTER))
         program.stx("u64", R6, 8 * STACK, R2)
 
-    def head(self, program: Program, what: int, *, abi: bool = True) -> None:
-        """Write the head of a record into the scratch space; of a call with its ABI and number."""
+    def head(self, program: Program, what: int, *, abi: bool = True, since: int | None = None) -> None:
+        """Write the head of a record into the scratch space; of a call with its ABI and number.
+
+        ``since``: where its time is on the stack; it is now otherwise.
+        """
         place = R6
-        program.call(KTIME_GET_NS)
+        if since is None:
+            program.call(KTIME_GET_NS)
+        else:
+            program.ldx("u64", R0, FP, since)
         program.stx("u64", place, RECORD, R0)
         self._ids(program, place, RECORD, what)
         if abi:

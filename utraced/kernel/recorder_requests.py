@@ -16,6 +16,8 @@ from utraced.rpc.method import Method, Registry
 
 MAX_NUMBERS = 512
 """Calls of one ABI."""
+MAX_PREFIX = 256
+"""Bytes of the beginning of a path."""
 RING_SIZES = (1 << 20, 64 << 20)
 """The smallest and the largest ring, in bytes."""
 
@@ -37,6 +39,7 @@ class Record(Method[Recorded], frozen=True):
     ``pidfd``: the process.  ``x86_64``, ``i386``: the numbers of the calls.  ``others``: calls of no such number too.
     ``strings``: bytes of each string.  ``stacks``: with the stack of each call.
     ``follow``: its children as well.  ``ring_size``: bytes, a power of two.
+    ``failed_only``: only calls that fail.  ``path_prefix``: only those that name a path that begins so, without NUL.
     """
 
     method = "recorder.record"
@@ -51,6 +54,8 @@ class Record(Method[Recorded], frozen=True):
     follow: bool = False
     stacks: bool = False
     ring_size: Annotated[int, Meta(ge=RING_SIZES[0], le=RING_SIZES[1])] = 16 << 20
+    failed_only: bool = False
+    path_prefix: Annotated[bytes, Meta(max_length=MAX_PREFIX)] = b""
 
 
 class End(Method[Empty], frozen=True):

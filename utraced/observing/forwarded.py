@@ -90,5 +90,7 @@ class Forwarded(Recorded):
     def _begins(self, head: records.Head) -> bool:
         """Tell whether this is the execve that the trace waits for."""
         abi = ABIS[records.ABI_NAMES[head.abi]]
-        self.trace.waiting = head.what != records.ENTRY or abi.name_of(head.nr) not in EXECS
+        # Where the entry of a call is not wanted, it is not recorded.
+        entered = head.what == records.ENTRY and abi.name_of(head.nr) in EXECS
+        self.trace.waiting = not entered and head.what != records.EXEC
         return not self.trace.waiting

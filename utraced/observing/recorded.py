@@ -218,6 +218,7 @@ class Recorded:
 
     def _exec(self, data: bytes, head: records.Head) -> None:
         (former,) = records.part(records.EXECED, data, head)
+        self.trace.waiting = False  # its entry is not recorded where that is not wanted
         if former != head.tid:
             self._supersede(head, former)
         names = _fragments(data, head, records.EXECED.size, at_entry=False)

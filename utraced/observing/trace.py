@@ -12,6 +12,7 @@ from utraced.syscalls.memory import Memory
 from utraced.syscalls.results import errno_name
 
 from .capture import Entry, Plan, args_text, plan, stack_text
+from .paths import names_path
 from .selection import Selection
 from .stop import SyscallStop
 
@@ -60,7 +61,8 @@ class Caller(Protocol):
 class Trace:
     """One ``trace.start``: it has one engine in each process it traces.
 
-    ``limit`` is the number of bytes told of each string.  ``waiting``: nothing is told before the first execve.
+    ``limit`` is the number of bytes told of each string.  ``prefix``: how a path among the arguments must begin.
+    ``waiting``: nothing is told before the first execve.
     ``untold`` are the threads in a call of which the client knows nothing yet (kept where ``entries`` were asked for).
     """
 
@@ -76,6 +78,7 @@ class Trace:
         "limit",
         "lost",
         "owner",
+        "prefix",
         "processes",
         "selection",
         "stacks",
@@ -95,12 +98,14 @@ class Trace:
         entries: bool = False,
         from_exec: bool = False,
         stacks: bool = False,
+        prefix: bytes = b"",
     ) -> None:
         self.id = 0
         self.owner = owner
         self.selection = selection
         self.limit = limit
         self.failed_only = failed_only
+        self.prefix = prefix
         self.follow = follow
         self.block = block
         self.entries = entries and not failed_only
@@ -123,6 +128,8 @@ class Trace:
         if self.waiting and not self._begins(stop):
             return
         if known is None:
+            return
+        if self.prefix and not names_path(self.prefix, known.abi, stop, tracee.process.target):
             return
         tracee.entries[self] = entry = Entry(stop, known)
         if known.reads:

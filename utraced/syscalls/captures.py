@@ -18,6 +18,7 @@ BITS = 0
 """As ``Capture.unit``: one bit each, in whole longs, as of an ``fd_set``."""
 LARGEST = 32_768
 """Bytes of one capture, as many as the C library asks directories for; strings are cut at the trace's limit anyway."""
+_PATH = 4095
 MOST = 6
 """Captures of a call at its entry, and as many at its return."""
 
@@ -51,6 +52,13 @@ class Captures(NamedTuple):
 
 
 NOTHING = Captures()
+
+
+def paths_of(captures: Captures) -> tuple[int, ...]:
+    """Return which arguments are paths: strings as long as the kernel takes them (PATH_MAX in linux/limits.h)."""
+    return tuple(
+        one.argument for one in captures.entered if one.what == "string" and not one.limited and one.most == _PATH
+    )
 
 
 def captures_of(abi: Abi, nr: int) -> Captures:
