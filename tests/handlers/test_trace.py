@@ -128,7 +128,6 @@ def test_an_engine_and_a_trace_have_ids_of_one_kind():
     [
         ({"backend": "kernel"}, "backend.kernel"),
         ({"backend": "seccomp"}, "backend.seccomp"),
-        ({"stacks": True}, "trace.stacks"),
         ({"deliver": "raw"}, "trace.raw"),
     ],
 )

@@ -11,7 +11,7 @@ from tests.children import needs_root
 from tests.kernel.recording import ABI, recorded_bytes, recording, run
 from tests.live.conftest import Programs
 from utraced.api import call_records as records
-from utraced.kernel.bpf_stacks import MOST_FRAMES
+from utraced.observing.stack import MOST_FRAMES
 
 pytestmark = needs_root
 

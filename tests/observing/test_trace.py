@@ -75,6 +75,16 @@ def test_buffers_that_the_kernel_fills_are_read_at_return(play):
     assert (text.text, text.bytes, text.truncated) == ("ab\\xff\0", b"ab\xff\0", True)
 
 
+def test_a_stack_is_taken_at_entry_of_a_call_that_is_wanted(play):
+    trace = traced(play, words=("close",), stacks=True)
+    assert play << entering(10, "close", 5) == ["stack 10", GOES_ON]
+    ((entry,),) = [thread.entries.values() for thread in play.core.processes[10].tracees.values()]
+    entry.stack = (0x401000, 0x402000)
+    assert told(play << leaving(10, 0)) == ["T: syscall 10 name=close return=0 stack=('0x401000', '0x402000')"]
+    assert play << entering(10, "getppid") == [GOES_ON]
+    assert trace.stacks
+
+
 def test_only_the_selected_calls_are_told(play):
     traced(play, words=["close"])
     play << entering(10, "getpid")

@@ -10,6 +10,7 @@ from utraced.tracing.actions import (
     AbortCall,
     AwaitReap,
     Capture,
+    CaptureStack,
     ChangeCall,
     Complete,
     Detach,
@@ -108,7 +109,7 @@ class Driven:
                 case Retire(engine):
                     owner, number = engine.owner, engine.id if engine.trace is None else engine.trace.id
                     assert (owner.session, number) in self.ended
-                case Capture(tid):
+                case Capture(tid) | CaptureStack(tid):
                     thread = kernel.threads[tid]
                     assert thread.state == "trapped" or thread.dying, f"{thread} is asked for its registers"
                 case AwaitReap(process):

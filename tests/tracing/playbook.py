@@ -25,6 +25,7 @@ from utraced.tracing.actions import (
     Action,
     AwaitReap,
     Capture,
+    CaptureStack,
     ChangeCall,
     Complete,
     Detach,
@@ -271,6 +272,8 @@ class Playbook:
                 return f"{type(action).__name__.lower()} {tid}"
             case Capture(tid):
                 return f"registers {tid}"
+            case CaptureStack(tid):
+                return f"stack {tid}"
             case AwaitReap(process):
                 return f"await {process.pid}"
             case Retire(engine):

@@ -37,7 +37,7 @@ class Start(TargetMethod[Started], frozen=True):
     fail.  ``path_prefix``: only calls of which a path among the arguments begins so, as the program has written it; of
     at most 256 bytes.  ``overflow``: what happens when the client reads too slowly: ``drop`` observations and count
     them, or ``block`` the target.  ``entries``: a call that lasts, or that another thread's event overtakes, is first
-    told as ``syscall_entry``.  ``stacks``: with the stack of each call (backend kernel).  ``backend``: what records:
+    told as ``syscall_entry``.  ``stacks``: with the stack of each call, by its frame pointers.  ``backend``: what records:
     ``auto`` chooses.  ``deliver``: as ``events``, or as the kernel wrote them, ``raw``; where ``auto`` chooses what
     writes no records, as events, which the answer says.
 
@@ -53,8 +53,8 @@ class Start(TargetMethod[Started], frozen=True):
     program that is executed in it.  With ``failed_only`` it tells what arguments point to as it stands when the call
     has failed; with ``path_prefix`` no calls that threads are in when the trace starts.
 
-    Stacks are of up to 127 addresses, found by frame pointers: a function without one, as most of a C library's, hides
-    its caller, and in code that uses their register otherwise a stack ends early.
+    Stacks are of up to 127 addresses.  A function without a frame pointer, as most of a C library's, hides its caller,
+    and in code that uses the register otherwise a stack ends early.
     """
 
     method = "trace.start"

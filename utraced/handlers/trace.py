@@ -105,7 +105,5 @@ def _check(params: api.Start) -> None:
             feature=f"backend.{params.backend}",
             hint="Use backend ptrace, or auto.",
         )
-    if params.stacks and params.backend != recording.BACKEND:
-        raise Unsupported("only the kernel records stacks", feature="trace.stacks", hint="Use backend kernel.")
     if params.deliver != "events" and params.backend not in {"auto", recording.BACKEND}:
         raise Unsupported("only the kernel writes records", feature="trace.raw", hint="Use backend kernel.")

@@ -7,6 +7,7 @@ caller, and code that uses the register for something else ends the stack early.
 from __future__ import annotations
 
 from utraced.api import call_records as records
+from utraced.observing.stack import MOST_FRAMES
 
 from .bpf_assembler import R0, R1, R2, R3, R4, R6, R9, Program
 from .bpf_writing import CURRENT_TASK_BTF
@@ -14,8 +15,6 @@ from .bpf_writing import CURRENT_TASK_BTF
 GET_TASK_STACK = 141
 _USER_STACK = 1 << 8
 """BPF_F_USER_STACK (include/uapi/linux/bpf.h)."""
-MOST_FRAMES = 127
-"""PERF_MAX_STACK_DEPTH; kernel.perf_event_max_stack may be less."""
 
 
 def stack(program: Program, at: int) -> None:

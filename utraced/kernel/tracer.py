@@ -15,6 +15,7 @@ from utraced.tracing.actions import (
     AbortCall,
     AwaitReap,
     Capture,
+    CaptureStack,
     ChangeCall,
     Complete,
     Detach,
@@ -33,7 +34,7 @@ from utraced.tracing.engine import Owner
 from utraced.tracing.process import Process
 from utraced.tracing.waiting import Waiter
 
-from . import calls, ptrace, registers, stepping
+from . import calls, ptrace, registers, stacks, stepping
 from .classify import SYSCALL_STATUS, classify, syscall_stop
 from .denied import why_denied
 from .memory import TargetMemory
@@ -72,6 +73,7 @@ class Tracer:
             SetResult: lambda action: calls.set_result(action.tid, action.result),
             Detach: self._detach,
             Capture: _capture,
+            CaptureStack: stacks.capture,
             AwaitReap: self._await_reap,
             Retire: lambda action: action.engine.owner.retire(action.engine),
             Complete: lambda action: self._completed(action.waiter),

@@ -13,7 +13,9 @@ from msgspec import Struct
 from utraced.api.events import Event
 
 if TYPE_CHECKING:
+    from utraced.observing.capture import Entry
     from utraced.observing.trace import Audience
+    from utraced.syscalls.memory import Memory
 
     from .engine import Engine
     from .process import Process
@@ -122,6 +124,14 @@ class Capture(Struct, frozen=True):
     event: Event
 
 
+class CaptureStack(Struct, frozen=True):
+    """Put a stopped thread's stack into what a trace keeps of the call that it enters."""
+
+    tid: int
+    memory: Memory
+    entry: Entry
+
+
 class AwaitReap(Struct, frozen=True):
     """Watch for the end of a zombie, to be told by ``lifecycle.reaped``."""
 
@@ -151,6 +161,7 @@ Action = (
     | SetResult
     | Detach
     | Capture
+    | CaptureStack
     | Tell
     | AwaitReap
     | Retire

@@ -15,7 +15,7 @@ from utraced.syscalls.siginfo import code_name, decode_siginfo
 from utraced.syscalls.signals import signal_name
 
 from . import changes, libraries, steps
-from .actions import Tell, Wish
+from .actions import CaptureStack, Tell, Wish
 from .engine import Engine
 from .process import Tracee
 from .stops import EventStop, ExecStop, ExitStop, GroupStop, SignalStop, SyscallStop, VforkDoneStop
@@ -35,6 +35,8 @@ def syscall(core: Core, tracee: Tracee, stop: SyscallStop) -> None:
         for engine in reversed(tracee.process.engines):
             if engine.trace is not None:
                 engine.trace.enter(tracee, stop)
+                if engine.trace.stacks and (kept := tracee.entries.get(engine.trace)) is not None:
+                    core.actions.append(CaptureStack(tracee.tid, tracee.process.target, kept))
             else:
                 _syscall(core, engine, tracee, stop, stop)
         return
