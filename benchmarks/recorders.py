@@ -48,7 +48,9 @@ _GATE = 'echo $$; read go; exec "$@" </dev/null >/dev/null 2>&1'
 
 
 @contextlib.contextmanager
-def kernel(pid: int, folder: Path, *, calls: Sequence[str] | None = None) -> Iterator[Callable[[], Cost]]:
+def kernel(
+    pid: int, folder: Path, *, calls: Sequence[str] | None = None, stacks: bool = False
+) -> Iterator[Callable[[], Cost]]:
     """Have the kernel record, and the records passed on to us; spent is what the worker, the attacher and we do."""
     del folder
     with worker() as client:
@@ -61,6 +63,7 @@ def kernel(pid: int, folder: Path, *, calls: Sequence[str] | None = None) -> Ite
                 deliver="raw",
                 overflow="block",
                 syscalls=None if calls is None else tuple(calls),
+                stacks=stacks,
             )
         )
         pids = [*([] if client.worker is None else [client.worker]), *children_named(NAME)[-1:]]

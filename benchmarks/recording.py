@@ -28,6 +28,7 @@ _SHORTER = 10
 TRACERS: dict[str, Runner] = {
     "untraced": recorders.untraced,
     "kernel, all calls": partial(recorders.attached, recorders.kernel),
+    "kernel, all calls with stacks": partial(recorders.attached, partial(recorders.kernel, stacks=True)),
     "kernel, openat": partial(recorders.attached, partial(recorders.kernel, calls=("openat",))),
     "strace -f -o FILE": partial(recorders.attached, recorders.strace),
     "strace --seccomp-bpf, openat": recorders.strace_seccomp,

@@ -46,6 +46,8 @@ _OPTIONS: tuple[dict[str, Any], ...] = (
     {"overflow": "block", "strings": 200},
     {"syscalls": ("openat", "getppid", "execve"), "entries": True},
     {"failed_only": True},
+    {"stacks": True, "deliver": "raw"},
+    {"stacks": True, "syscalls": ("openat", "execve")},
 )
 
 

@@ -37,7 +37,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     {"deliver": "raw", "overflow": "block"},
     {"syscalls": ["getppid", "clone3"]},
     {"overflow": "block", "strings": 100},
-    {"syscalls": ["%process"], "entries": True},
+    {"syscalls": ["%process"], "entries": True, "stacks": True},
 )
 
 
