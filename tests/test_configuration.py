@@ -118,9 +118,9 @@ def test_a_user_has_everybody_s_limits_but_for_his_own() -> None:
             ["[limits.user.4294967295]"],
             "line 1: limits.user.4294967295: no user: a name or a number from 0 to 4294967294 is allowed",
         ),
-        (["[limits]", "sessions 1"], "line 2: Expected '=' after a key in a key/value pair"),
-        (["[limits]", "sessions = 1", "sessions = 2"], "line 3: Cannot overwrite a value"),
-        (["[limits]", 'x = """'], "line 2: Unterminated string"),
+        (["[limits]", "sessions 1"], "line 2: Expected '=' after a key in a key/value pair (sessions 1)"),
+        (["[limits]", "sessions = 1", "sessions = 2"], "line 3: Cannot overwrite a value (sessions)"),
+        (["[limits]", 'x = """'], "line 2: Unterminated string (x)"),
     ],
 )
 def test_one_line_says_what_is_wrong_and_where(lines: list[str], message: str, end: str) -> None:

@@ -54,6 +54,16 @@ def test_a_wrong_configuration_is_told(capsys, tmp_path):
     assert not (tmp_path / "socket").exists()
 
 
+@pytest.mark.parametrize("option", ["--connected", "--template"])
+def test_a_descriptor_that_is_none_is_told(option, capsys):
+    with open(os.devnull, "rb") as file:
+        assert main([option, str(file.fileno())]) == 1
+        assert capsys.readouterr().err == (
+            f"utraced: the descriptor {file.fileno()} is no socket: Socket operation on non-socket\n"
+        )
+    assert main([option, "-1"]) == 1
+
+
 def test_it_serves_a_connected_socket():
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = fork()

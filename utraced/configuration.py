@@ -189,8 +189,12 @@ def _syntax(error: ValueError | RecursionError, text: str) -> str:
     position = _POSITION.search(said)
     if position is None:  # int's own word (sys.set_int_max_str_digits)
         return "a number has too many digits"
-    line = position[1] or text.count("\n") + 1
-    return f"line {line}: {_printable(said[: position.start()], 3 * SHOWN)}"
+    lines = text.split("\n")
+    line = int(position[1] or len(lines))
+    # tomllib does not say of what it speaks.
+    there = lines[line - 1].partition("=")[0].strip() if line <= len(lines) else ""
+    what = f" ({_printable(there)})" if there else ""
+    return f"line {line}: {_printable(said[: position.start()], 3 * SHOWN)}{what}"
 
 
 def _shown(path: Path) -> str:

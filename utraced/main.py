@@ -36,19 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if (reason := unsupported_machine()) is not None:
         return _failed(reason)
-    if options.connected is not None:
-        from utraced.worker.serve import serve_embedded
-
-        serve_embedded(options.connected, _attacher)
-        return 0
-    if options.template is not None:
-        from utraced.attacher import starting
-        from utraced.worker.template import serve_orders
-
-        serve_orders(options.template, load_attacher=starting.load, be_attacher=starting.be_attacher)
-        return 0
     if options.system:
         return _serve_system(options.socket, options.config)
+    if options.connected is not None or options.template is not None:
+        return _serve_channel(options.connected, options.template)
     from utraced.configuration import BadConfiguration
     from utraced.linux.listening import CannotListen
 
@@ -60,16 +51,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(str(error))
 
 
+def _serve_channel(connected: int | None, template: int | None) -> int:
+    """Be the private worker of who is at the other end of ``connected``, or the broker's template."""
+    from utraced.linux.sockets import check_connected
+
+    try:
+        check_connected(template if connected is None else connected)
+    except ValueError as error:
+        return _failed(str(error))
+    if connected is not None:
+        from utraced.worker.serve import serve_embedded
+
+        serve_embedded(connected, _attacher)
+    elif template is not None:
+        from utraced.attacher import starting
+        from utraced.worker.template import serve_orders
+
+        serve_orders(template, load_attacher=starting.load, be_attacher=starting.be_attacher)
+    return 0
+
+
 def _serve_system(path: str | None, config: str | None = None) -> int:
     """Be the system's broker."""
     from utraced.broker.serve import serve_system
-    from utraced.configuration import PLACE, BadConfiguration
+    from utraced.configuration import BadConfiguration
     from utraced.linux.configuration_file import read_configuration
     from utraced.linux.listening import CannotListen
     from utraced.linux.systemd import Notifier
 
     try:
-        serve_system(_inherited(), path, Notifier(os.environ), read_configuration(PLACE if config is None else config))
+        serve_system(_inherited(), path, Notifier(os.environ), read_configuration(config))
     except (BadConfiguration, CannotListen, ValueError) as error:
         return _failed(str(error))
     return 0
@@ -104,9 +115,7 @@ def _parser() -> ArgumentParser:
         epilog="Under a service manager it listens at the sockets passed on (LISTEN_FDS) as well, and tells it how it "
         "is (NOTIFY_SOCKET). SIGTERM or Ctrl-C ends it: everything it traced runs on.",
     )
-    parser.add_argument(
-        "--config", metavar="FILE", default=PLACE, help=f"a listening daemon's limits; {PLACE} unless given"
-    )
+    parser.add_argument("--config", metavar="FILE", help=f"a listening daemon's limits; {PLACE} unless given")
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument(
         "--socket",
@@ -128,7 +137,7 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _listen(path: str | None, config: str, parser: ArgumentParser) -> int:
+def _listen(path: str | None, config: str | None, parser: ArgumentParser) -> int:
     """Be a daemon of one user's; raises BadConfiguration, CannotListen, ValueError."""
     from utraced.linux.configuration_file import limits_of, read_configuration
     from utraced.linux.listening import Listener

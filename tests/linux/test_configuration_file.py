@@ -7,6 +7,7 @@ import pytest
 
 from tests.children import NOBODY, as_user, needs_root
 from utraced.configuration import BadConfiguration, Configuration, Limits, parse
+from utraced.linux import configuration_file
 from utraced.linux.configuration_file import LARGEST, by_number, limits_of, read_configuration
 
 
@@ -31,8 +32,11 @@ def test_a_file(file: Path) -> None:
     assert read_configuration(str(file)).limits.sessions == 7
 
 
-def test_an_absent_file(tmp_path: Path) -> None:
-    assert read_configuration(str(tmp_path / "none")) == Configuration()
+def test_an_absent_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(configuration_file, "PLACE", str(tmp_path / "none"))
+    assert read_configuration() == Configuration()
+    # One that somebody has named is meant to be there.
+    assert "No such file" in wrong(tmp_path / "none")
 
 
 def test_what_stands_in_it_is_told_with_its_place(file: Path) -> None:

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from tests.children import isolated
-from utraced.linux.sockets import MAX_FDS, receive, send
+from utraced.linux.sockets import MAX_FDS, check_connected, receive, send
 
 
 @pytest.fixture
@@ -107,3 +107,20 @@ def test_the_end_of_the_stream_is_an_empty_packet_nobody_can_send(pair):
     assert receive(pair[1], 100) == (b"", (), False, False)
     with pytest.raises(BrokenPipeError):
         send(pair[1], b"x")
+
+
+def test_a_connected_packet_socket_is_told_from_others(pair):
+    check_connected(pair[0].fileno())
+    pair[0].send(b"still open")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as lonely:
+        with pytest.raises(ValueError, match="is not connected"):
+            check_connected(lonely.fileno())
+    with pytest.raises(ValueError, match="is no socket: Bad file descriptor"):
+        check_connected(lonely.fileno())
+    streams = socket.socketpair()
+    with streams[0], streams[1], pytest.raises(ValueError, match="of another kind"):
+        check_connected(streams[0].fileno())
+    reading, writing = os.pipe()
+    with pytest.raises(ValueError, match="is no socket"):
+        check_connected(reading)
+    close([reading, writing])

@@ -16,17 +16,18 @@ LARGEST = 262_144
 """Bytes."""
 
 
-def read_configuration(path: str = PLACE) -> Configuration:
-    """Return what the file at ``path`` says, the defaults where there is none.
+def read_configuration(named: str | None = None) -> Configuration:
+    """Return what the file says that somebody ``named``; else the one at the usual place, or the defaults without it.
 
     Raises BadConfiguration, also where others than root and this user may write it, or it cannot be read.
     """
+    path = PLACE if named is None else named
     try:
         # A FIFO would else be waited for.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except FileNotFoundError:
-        return Configuration()
     except (OSError, ValueError) as error:
+        if named is None and isinstance(error, FileNotFoundError):
+            return Configuration()
         raise BadConfiguration(f"{path}: {_why(error)}") from error
     try:
         _check(path, os.fstat(fd))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import os
 import socket
 import threading
 from collections.abc import Sequence
@@ -68,6 +69,21 @@ def send(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> None:
         raise ValueError(f"{len(fds)} descriptors in a packet, at most {MAX_FDS} are allowed")
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
     sock.sendmsg([data], ancillary, _SENDING)
+
+
+def check_connected(fd: int | None) -> None:
+    """Raise ValueError where ``fd`` is no connected packet socket; it stays open."""
+    try:
+        copy = socket.socket(fileno=os.dup(-1 if fd is None else fd))
+    except OSError as error:
+        raise ValueError(f"the descriptor {fd} is no socket: {error.strerror}") from error
+    with copy:
+        try:
+            copy.getpeername()
+        except OSError as error:
+            raise ValueError(f"the socket {fd} is not connected: {error.strerror}") from error
+        if copy.family != socket.AF_UNIX or copy.type != socket.SOCK_SEQPACKET:
+            raise ValueError(f"the socket {fd} is of another kind: AF_UNIX, SOCK_SEQPACKET is needed")
 
 
 def _buffer(size: int) -> memoryview:
