@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import os
 import select
 import signal
@@ -292,7 +293,7 @@ def test_at_its_end_everything_is_let_go() -> None:
 def test_a_stopped_worker_holds_nobody_else_up(shared: System) -> None:
     pid = worker_of(shared, 3013)
 
-    def flood() -> bytes:
+    def flood() -> list[bytes]:
         os.kill(pid, signal.SIGSTOP)
         poll = select.poll()
         socks = {}
@@ -302,9 +303,15 @@ def test_a_stopped_worker_holds_nobody_else_up(shared: System) -> None:
             sock.send(b'{"jsonrpc":"2.0","id":1,"method":"daemon.hello"}')
             socks[sock.fileno()] = sock
             poll.register(sock, select.POLLIN)
-        answered = poll.poll(30_000)
+        answers: list[bytes] = []
+        while not any(answers):
+            for fd, _ in poll.poll(30_000):
+                poll.unregister(fd)
+                # On a busy machine some are refused faster than they can be told why.
+                with contextlib.suppress(ConnectionResetError):
+                    answers.append(socks[fd].recv(1 << 17))
         os.kill(pid, signal.SIGCONT)
-        return socks[answered[0][0]].recv(1 << 17)
+        return answers
 
-    assert b'"limit":"connections"' in as_user(flood, 3013)
+    assert any(b'"limit":"connections"' in answer for answer in as_user(flood, 3013))
     assert worker_of(shared, BOB)

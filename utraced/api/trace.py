@@ -37,9 +37,9 @@ class Start(TargetMethod[Started], frozen=True):
     fail.  ``path_prefix``: only calls of which a path among the arguments begins so, as the program has written it; of
     at most 256 bytes.  ``overflow``: what happens when the client reads too slowly: ``drop`` observations and count
     them, or ``block`` the target.  ``entries``: a call that lasts, or that another thread's event overtakes, is first
-    told as ``syscall_entry``.  ``stacks``: with the stack of each call, by its frame pointers.  ``backend``: what records:
-    ``auto`` chooses.  ``deliver``: as ``events``, or as the kernel wrote them, ``raw``; where ``auto`` chooses what
-    writes no records, as events, which the answer says.
+    told as ``syscall_entry``.  ``stacks``: with the stack of each call, by its frame pointers.  ``backend``: what
+    records: ``auto`` chooses.  ``deliver``: as ``events``, or as the kernel wrote them, ``raw``; where ``auto`` chooses
+    what writes no records, as events, which the answer says.
 
     The backend kernel stops nothing, and needs a daemon with the capabilities BPF and PERFMON.  It tells less than
     ptrace:
