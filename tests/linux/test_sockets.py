@@ -112,9 +112,11 @@ def test_the_end_of_the_stream_is_an_empty_packet_nobody_can_send(pair):
 def test_a_connected_packet_socket_is_told_from_others(pair):
     check_connected(pair[0].fileno())
     pair[0].send(b"still open")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as lonely:
-        with pytest.raises(ValueError, match="is not connected"):
-            check_connected(lonely.fileno())
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as lonely,
+        pytest.raises(ValueError, match="is not connected"),
+    ):
+        check_connected(lonely.fileno())
     with pytest.raises(ValueError, match="is no socket: Bad file descriptor"):
         check_connected(lonely.fileno())
     streams = socket.socketpair()
