@@ -9,7 +9,7 @@ import pytest
 
 from tests.children import needs_root
 from tests.kernel.recording import RING, needs_bpf
-from tests.kernel.test_bpf_recording import programs
+from tests.kernel.test_bpf_recording import own_programs, programs
 from tests.live.machine import until
 from utraced.attacher.preparing import Preparation
 from utraced.errors import InvalidParams
@@ -29,18 +29,21 @@ def prepared(**options: object) -> Preparation:
 
 
 def test_what_is_prepared_can_be_taken() -> None:
-    before = programs()
+    before = own_programs()
     recording = prepared(ring_size=RING).take()
-    assert len(programs() - before) == 7
+    own = own_programs() - before
+    assert len(own & programs()) == 7
     recording.close()
-    until(lambda: not programs() - before, "nothing of ours in the kernel")
+    until(lambda: not programs() & own, "nothing of ours in the kernel")
 
 
 def test_what_is_prepared_for_nobody_goes() -> None:
-    before = programs()
     files = len(os.listdir("/proc/self/fd"))
-    prepared(ring_size=RING).close()
-    until(lambda: not programs() - before, "nothing of ours in the kernel")
+    before = own_programs()
+    made = prepared(ring_size=RING)
+    own = own_programs() - before
+    made.close()
+    until(lambda: not programs() & own, "nothing of ours in the kernel")
     assert len(os.listdir("/proc/self/fd")) == files
 
 

@@ -195,3 +195,46 @@ def test_nothing_of_a_child_that_is_another(program: Path) -> None:
     assert of_calls(found) == 2 * CALLS
     assert len({one.pid for one in found if one.what in {records.ENTRY, records.EXIT}}) == 1
     assert counters.processes == -1
+
+
+@needs_root
+def test_a_process_that_may_not_be_told_of_is_not_taken_for_the_one_before_it_on_its_cpu() -> None:
+    """A process that was found to be in the trace is remembered, for each CPU, until one leaves the trace."""
+    cpu = min(os.sched_getaffinity(0))
+
+    def hidden() -> None:
+        libc().prctl(4, 0, 0, 0, 0)
+        os.getppid()
+        libc().prctl(4, 1, 0, 0, 0)
+
+    def begun(act: Callable[[], None]) -> tuple[int, int]:
+        """Return a child that waits to do ``act``, and what it waits for."""
+        ready, say = os.pipe()
+        go, gate = os.pipe()
+        pid = fork()
+        if pid == 0:
+            try:
+                os.sched_setaffinity(0, {cpu})
+                own(lambda: (os.write(say, b"!"), os.read(go, 1)))()
+                act()
+                calls()
+            finally:
+                os._exit(0)
+        assert os.read(ready, 1) == b"!"
+        for fd in (ready, say, go):
+            os.close(fd)
+        return pid, gate
+
+    with recording("getppid", guard=OWN) as made:
+        children = [begun(act) for act in (calls, hidden, calls)]
+        for pid, _ in children:
+            made.add(pid, ANY_TIME)
+        for _, gate in children:
+            os.write(gate, b"!")
+            os.close(gate)
+        for pid, _ in children:
+            os.waitpid(pid, 0)
+        found, counters = taken(made)
+    told = [of_calls([one for one in found if one.pid == pid]) for pid, _ in children]
+    assert told == [4 * CALLS, 0, 4 * CALLS]
+    assert counters.processes == -3

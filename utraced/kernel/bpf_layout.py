@@ -12,8 +12,10 @@ from utraced.syscalls.captures import BITS, MOST, Capture, Captures, paths_of
 
 from .btf import BadBtf, Btf
 
-RECORD = 80
+RECORD = 96
 """Where a record begins in the scratch space; before it stand the arguments and the result, for captures."""
+MEMBER, MEMBER_SINCE = 80, 88
+"""There too: the process that was last found to be in the trace on this CPU, and how many had left it then."""
 
 PLANS = 1024
 """Plans of 512 calls of 64-bit programs, then of as many of 32-bit ones."""
@@ -39,7 +41,7 @@ MARK_SIZE = 16
 
 COUNTERS_SIZE = 64
 COUNTER_PROCESSES, COUNTER_DROPPED, COUNTER_ENTRIES, COUNTER_EXITS, COUNTER_OTHERS = 0, 8, 16, 24, 32
-COUNTER_FAULTS, COUNTER_UNFOLLOWED = 40, 48
+COUNTER_FAULTS, COUNTER_UNFOLLOWED, COUNTER_LEFT = 40, 48, 56
 COUNTERS = struct.Struct("<q6Q8x")
 
 _POINTERS_OF_ARGUMENTS = 512

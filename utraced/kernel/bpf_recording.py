@@ -122,10 +122,6 @@ class Recording:
         """Record process ``pid``, which started not before the first and before the second time (CLOCK_BOOTTIME)."""
         bpf.update(self._maps.processes, _KEY.pack(pid), PROCESS.pack(*started_ns))
 
-    def remove(self, pid: int) -> bool:
-        """Do not record process ``pid`` any more; tell whether it was."""
-        return bpf.delete(self._maps.processes, _KEY.pack(pid))
-
     def lasting(self) -> int:
         """Return how many threads are in calls whose return may have to be told, where not all calls are told."""
         return bpf.count_keys(self._maps.calls, _KEY.size)
@@ -134,13 +130,15 @@ class Recording:
         """End the trace."""
         # The links first, which come last: nothing runs any more that would use the others.
         if self._by_call is not None:
-            # Of these it takes long to be rid: no call is wanted meanwhile.
+            # Of the links to events it takes long to be rid: no call is wanted meanwhile.
             self._forget_plans()
+        bpf.close(self._fds[::-1])
+        self._fds.clear()
+        if self._by_call is not None:
+            # Last, as it makes a thread: of our own process, that would be told.
             for name, events in self._events.items():
                 self._by_call.pool.give(events, self._links[name])
             self._by_call = None
-        bpf.close(self._fds[::-1])
-        self._fds.clear()
 
     def _forget_plans(self) -> None:
         count = len(self._planned) // _KEY.size

@@ -13,9 +13,12 @@ from .bpf_captures import SPACE_BEFORE, captures
 from .bpf_layout import (
     COUNTER_DROPPED,
     COUNTER_FAULTS,
+    COUNTER_LEFT,
     COUNTER_OTHERS,
     COUNTER_PROCESSES,
     MAPS,
+    MEMBER,
+    MEMBER_SINCE,
     PLAN_WANTED,
     RECORD,
     Guard,
@@ -49,6 +52,7 @@ _OTHER = _NUMBERS - 1
 
 # The stack, below FP.
 KEY, CPU, VALUE, BLOCK = -4, -8, -32, -160
+_SCRATCH, _SINCE = -152, -168
 
 
 class Writer:
@@ -96,18 +100,54 @@ class Writer:
         ``often``: it runs at each call, and may take the longer to be verified.
         """
         program.mov(R6, R1)
-        program.call(PID_TGID)
-        program.mov(R7, R0)
-        program.compute("rsh", R0, value=32)
-        program.stx("u32", FP, KEY, R0)
+        if often:
+            self._find_member(program)
+        else:
+            program.call(PID_TGID)
+            program.mov(R7, R0)
+            program.compute("rsh", R0, value=32)
+            program.stx("u32", FP, KEY, R0)
+            self.map_call(program, MAPS.processes, MAP_LOOKUP)
+            program.jump("eq", R0, "out", value=0)
+            program.mov(R8, R0)
+            program.call(CURRENT_TASK_BTF)
+            program.mov(R9, R0)
+            self.plain(program)
+            self.check_start(program)
+        self.check(program, memory=memory)
+
+    def _find_member(self, program: Program) -> None:
+        """Do as at other tracepoints, and keep what was found for the next call on this CPU, until a process leaves."""
+        offsets = self.offsets
+        program.call(CURRENT_TASK_BTF)
+        program.mov(R9, R0)
+        program.ldx("u32", R7, R9, offsets.tgid)
+        program.stx("u32", FP, KEY, R7)
+        program.compute("lsh", R7, value=32)
+        program.ldx("u32", R1, R9, offsets.pid)
+        program.compute("or", R7, source=R1)
+        self._scratch(program, R0, failing="out")
+        program.stx("u64", FP, _SCRATCH, R0)
+        program.load_value(R1, MAPS.counters, COUNTER_LEFT)
+        # Looked at before the map is: who leaves it meanwhile is found out by the next look.
+        program.ldx("u64", R2, R1, 0)
+        program.ldx("u32", R1, R0, MEMBER)
+        program.ldx("u32", R3, FP, KEY)
+        program.jump("ne", R1, "another", source=R3)
+        program.ldx("u64", R1, R0, MEMBER_SINCE)
+        program.jump("eq", R1, "member", source=R2)
+        program.label("another")
+        program.stx("u64", FP, _SINCE, R2)
         self.map_call(program, MAPS.processes, MAP_LOOKUP)
         program.jump("eq", R0, "out", value=0)
         program.mov(R8, R0)
-        program.call(CURRENT_TASK_BTF)
-        program.mov(R9, R0)
-        if not often:
-            self.plain(program)
-        self.check(program, memory=memory)
+        self.check_start(program)
+        program.ldx("u64", R1, FP, _SCRATCH)
+        program.ldx("u32", R2, FP, KEY)
+        program.stx("u32", R1, MEMBER, R2)
+        program.ldx("u64", R2, FP, _SINCE)
+        program.stx("u64", R1, MEMBER_SINCE, R2)
+        program.label("member")
 
     def plain(self, program: Program) -> None:
         """Make a plain pointer of the trusted one to the thread R9.
@@ -122,15 +162,19 @@ class Writer:
         program.call_kernel(self.offsets.cast)
         program.mov(R9, R0)
 
-    def check(self, program: Program, *, memory: bool) -> None:
-        """Go to ``refuse`` where the thread R9 is not what its process's value R8 and the owner allow."""
-        offsets, guard = self.offsets, self.guard
+    def check_start(self, program: Program) -> None:
+        """Go to ``refuse`` where the thread R9 is of a process that has not started when its value R8 says."""
+        offsets = self.offsets
         program.ldx("u64", R1, R9, offsets.group_leader)
         program.ldx("u64", R1, R1, offsets.start_boottime)
         program.ldx("u64", R2, R8, 0)
         program.jump("lt", R1, "refuse", source=R2)
         program.ldx("u64", R2, R8, 8)
         program.jump("ge", R1, "refuse", source=R2)
+
+    def check(self, program: Program, *, memory: bool) -> None:
+        """Go to ``refuse`` where the thread R9 is not what the owner allows."""
+        offsets, guard = self.offsets, self.guard
         if guard is None:
             return
         program.ldx("u64", R1, R9, offsets.real_cred)
@@ -174,6 +218,7 @@ class Writer:
         name = f"forgot{len(program)}"
         program.jump("ne", R0, name, value=0)  # another thread was first
         self.count(program, COUNTER_PROCESSES, -1)
+        self.count(program, COUNTER_LEFT, 1)
         program.label(name)
 
     # Parts of system calls
@@ -208,8 +253,15 @@ class Writer:
         program.compute("and", R1, value=PLAN_WANTED)
         program.jump("eq", R1, "out", value=0)
 
-    def scratch(self, program: Program, *, failing: str = "out") -> None:
-        """Set R6 to this CPU's scratch space."""
+    def scratch(self, program: Program, *, found: bool = False) -> None:
+        """Set R6 to this CPU's scratch space; ``found``: it was needed before."""
+        if found:
+            program.ldx("u64", R6, FP, _SCRATCH)
+        else:
+            self._scratch(program, R6, failing="out")
+
+    @staticmethod
+    def _scratch(program: Program, target: int, *, failing: str) -> None:
         program.call(SMP_PROCESSOR_ID)
         program.stx("u32", FP, CPU, R0)
         program.load_map(R1, MAPS.scratch)
@@ -217,7 +269,8 @@ class Writer:
         program.compute("add", R2, value=CPU)
         program.call(MAP_LOOKUP)
         program.jump("eq", R0, failing, value=0)
-        program.mov(R6, R0)
+        if target != R0:
+            program.mov(target, R0)
 
     def arguments(self, program: Program) -> None:
         """Copy the six arguments from the registers R1 to where captures look for them; R1 is kept."""
