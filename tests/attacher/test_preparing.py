@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+from contextlib import closing
 
 import pytest
 
@@ -30,10 +31,9 @@ def prepared(**options: object) -> Preparation:
 
 def test_what_is_prepared_can_be_taken() -> None:
     before = own_programs()
-    recording = prepared(ring_size=RING).take()
-    own = own_programs() - before
-    assert len(own & programs()) == 7
-    recording.close()
+    with closing(prepared(ring_size=RING).take()):
+        own = own_programs() - before
+        assert len(own & programs()) == 7
     until(lambda: not programs() & own, "nothing of ours in the kernel")
 
 

@@ -55,32 +55,6 @@ def test_what_failed_has_filled_nothing_in() -> None:
     assert (exit_.numbers, exit_.memory) == ((-9,), [])
 
 
-def test_the_arguments_of_a_program() -> None:
-    entry, _ = recorded("execve", lambda: os.execve("/bin/true", ["true", "", "y" * 50], {"A": "1", "B": "2"}))
-    path, arguments, environment, *strings = entry.memory
-    assert path.data == b"/bin/true"
-    assert [one.data for one in strings] == [b"true", b"", b"y" * 33]
-    pointers = struct.unpack_from("<4Q", arguments.data)
-    assert [one.address for one in strings] == list(pointers[:3])
-    assert pointers[3] == 0
-    assert struct.unpack_from("<3Q", environment.data)[2] == 0
-
-
-def test_scattered_buffers() -> None:
-    null = os.open("/dev/null", os.O_WRONLY)
-    entry, _ = recorded("writev", lambda: os.writev(null, [b"one", b"", b"three"]))
-    array, *buffers = entry.memory
-    assert [one.data for one in buffers] == [b"one", b"three"]
-    assert struct.unpack_from("<Q", array.data)[0] == buffers[0].address
-
-
-def test_scattered_buffers_are_filled_as_far_as_the_result_says() -> None:
-    reading, writing = os.pipe()
-    os.write(writing, b"abcdef")
-    _, exit_ = recorded("readv", lambda: os.readv(reading, [bytearray(4), bytearray(4)]))
-    assert [one.data for one in exit_.memory[1:]] == [b"abcd", b"ef"]
-
-
 def test_the_address_of_a_socket() -> None:
     def connect() -> None:
         with socket.socket() as sock:
@@ -131,3 +105,10 @@ def test_what_was_not_in_memory_is_copied_when_the_call_has_brought_it_in(tmp_pa
     entry, exit_ = recorded("rmdir", absent)
     assert entry.memory == []
     assert [(one.data, one.ended, one.at_entry) for one in exit_.memory] == [(b"/nowhere/at/all", True, True)]
+
+
+def test_bytes_are_whole_whether_they_are_few_or_many() -> None:
+    for size in (1, 7, 8, 31, 32, 33, 64, 100):
+        data = bytes(range(1, size + 1))
+        entry, _ = recorded("write", lambda data=data: os.write(os.open("/dev/null", os.O_WRONLY), data), strings=200)
+        assert [one.data for one in entry.memory] == [data]

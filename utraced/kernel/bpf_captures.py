@@ -13,8 +13,6 @@ from utraced.syscalls.captures import CONSTANT, LARGEST, RESULT
 
 from .bpf_assembler import FP, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Program
 from .bpf_layout import (
-    BUFFERS_ENTERED,
-    BUFFERS_LEFT,
     BYTES,
     COUNTER_FAULTS,
     MAPS,
@@ -22,8 +20,6 @@ from .bpf_layout import (
     OPERATION_SIZE,
     PLAN_ENTERED,
     PLAN_LEFT,
-    PLAN_STRINGS,
-    PROGRAM_ARGUMENTS,
     STRING,
     Settings,
 )
@@ -40,8 +36,11 @@ SPACE_BEFORE = SCRATCH_SIZE - 128
 _HEAD = records.FRAGMENT.size
 
 # The stack, below FP; above are the key and what the caller keeps.
-_ABI, _LATE_MASK, _LEFT = -16, -32, -32
-_ADDRESS, _SIZE, _COUNT, _FAILED, _POINTER, _REST = -40, -48, -56, -64, -80, -88
+ABI, _LATE_MASK, LEFT = -16, -32, -32
+ADDRESS, SIZE, COUNT, FAILED, POINTER, REST = -40, -48, -56, -64, -80, -88
+
+_BYTES, _FEW = -208, 32
+"""There too, below all others': bytes on their way."""
 
 _UNTRACKED, _FAULTS = 64, 72
 """In the scratch space, behind result and stack pointer: the verifier follows no values there."""
@@ -81,10 +80,10 @@ def failing(program: Program, result: int, good: str) -> None:
 
 def _note_failure(program: Program, moment: str) -> None:
     """Keep whether the call has failed."""
-    program.st("u64", FP, _FAILED, 0)
+    program.st("u64", FP, FAILED, 0)
     program.ldx("u64", R1, R6, 8 * RESULT)
     failing(program, R1, f"{moment} good")
-    program.st("u64", FP, _FAILED, 1)
+    program.st("u64", FP, FAILED, 1)
     program.label(f"{moment} good")
 
 
@@ -96,39 +95,39 @@ def _capture(  # noqa: PLR0913, PLR0917 - one operation's place in its plan
     after = f"{name}after"
     program.ldx("u8", R1, R8, at)
     program.jump("eq", R1, done, value=0)
-    _room(program, done)
+    room(program, done)
     if moment == "late":
         program.ldx("u64", R2, FP, _LATE_MASK)
         program.compute("and", R2, value=1 << index)
         program.jump("eq", R2, after, value=0)
     if moment == "left":
-        program.ldx("u64", R2, FP, _FAILED)
+        program.ldx("u64", R2, FP, FAILED)
         program.jump("eq", R2, f"{name}wanted", value=0)
         program.ldx("u8", R2, R8, at + 3)
         program.compute("and", R2, value=ON_FAILURE)
         program.jump("eq", R2, after, value=0)
         program.label(f"{name}wanted")
     program.ldx("u8", R2, R8, at + 1)
-    _argument(program, R3, R2)
+    argument(program, R3, R2)
     program.jump("eq", R3, after, value=0)
     program.ldx("u32", R2, R8, at + 12)
     program.compute("add", R3, source=R2)
-    program.stx("u64", FP, _ADDRESS, R3)
+    program.stx("u64", FP, ADDRESS, R3)
     if BYTES in kinds:
         if STRING in kinds:
             program.jump("eq", R1, f"{name}string", value=STRING)
         _length(program, at, name)
         program.jump("eq", R4, after, value=0)
-        _read(program, settings, name, f"{name}fault")
+        read(program, settings, name, f"{name}fault", few=moment in {"entered", "left"})
         program.set(R5, records.AT_ENTRY if moment == "late" else 0)
         if STRING in kinds:
             program.goto(f"{name}store")
     if STRING in kinds:
         program.label(f"{name}string")
         program.ldx("u32", R4, R8, at + 8)
-        _read_string(program, settings, name, f"{name}fault", late=moment == "late")
+        read_string(program, settings, name, f"{name}fault", late=moment == "late")
     program.label(f"{name}store")
-    _store(program)
+    store(program)
     if moment == "entered":
         program.goto(after)
         program.label(f"{name}fault")
@@ -140,7 +139,7 @@ def _capture(  # noqa: PLR0913, PLR0917 - one operation's place in its plan
     program.label(after)
 
 
-def _argument(program: Program, target: int, index: int) -> None:
+def argument(program: Program, target: int, index: int) -> None:
     """Set ``target`` to the argument, or the result, that the register ``index`` numbers."""
     program.compute("and", index, value=7)
     program.compute("lsh", index, value=3)
@@ -155,7 +154,7 @@ def _length(program: Program, at: int, name: str) -> None:
     program.ldx("u8", R2, R8, at + 2)
     program.jump("eq", R2, f"{name}clip", value=CONSTANT)
     program.mov(R5, R4)
-    _argument(program, R4, R2)
+    argument(program, R4, R2)
     program.jump("le", R4, f"{name}small", value=_MOST_COUNT)
     program.set(R4, _MOST_COUNT)
     program.label(f"{name}small")
@@ -172,25 +171,51 @@ def _length(program: Program, at: int, name: str) -> None:
     program.label(f"{name}clipped")
 
 
-def _read(program: Program, settings: Settings, name: str, failing: str) -> None:
-    """Read R4 bytes of the caller behind the record; leaves the size on the stack."""
-    _bound(program, R4, largest(settings.strings), f"{name}bound")
-    program.stx("u64", FP, _SIZE, R4)
+def _read_few(program: Program, name: str) -> None:
+    """Read R4 bytes of the caller by way of the stack, where they are few, and go to where they have been read.
+
+    Of what is copied to a map the kernel looks long whether it may be (check_object_size in mm/usercopy.c).
+    """
+    program.jump("gt", R4, f"{name}many", value=_FEW)
+    program.stx("u64", FP, SIZE, R4)
+    for place in range(0, _FEW, 8):
+        program.st("u64", FP, _BYTES + place, 0)
+    program.mov(R1, FP)
+    program.compute("add", R1, value=_BYTES)
+    program.mov(R2, R4)
+    program.ldx("u64", R3, FP, ADDRESS)
+    program.call(PROBE_READ_USER)
+    program.ldx("u64", R4, FP, SIZE)
+    program.jump("ne", R0, f"{name}many", value=0)
+    _destination(program)
+    for place in range(0, _FEW, 8):
+        program.ldx("u64", R2, FP, _BYTES + place)
+        program.stx("u64", R1, place, R2)
+    program.goto(f"{name}read")
+    program.label(f"{name}many")
+
+
+def read(program: Program, settings: Settings, name: str, failing: str, *, few: bool = False) -> None:
+    """Read R4 bytes of the caller behind the record; leaves the size on the stack.  ``few``: they often are."""
+    if few:
+        _read_few(program, name)
+    bound(program, R4, largest(settings.strings), f"{name}bound")
+    program.stx("u64", FP, SIZE, R4)
     _destination(program)
     program.mov(R2, R4)
-    program.ldx("u64", R3, FP, _ADDRESS)
+    program.ldx("u64", R3, FP, ADDRESS)
     program.call(PROBE_READ_USER)
     program.jump("eq", R0, f"{name}read", value=0)
     # As far as its page goes: what lies behind may be no memory.
-    program.ldx("u64", R3, FP, _ADDRESS)
+    program.ldx("u64", R3, FP, ADDRESS)
     program.mov(R2, R3)
     program.compute("and", R2, value=_PAGE - 1)
     program.set(R4, _PAGE)
     program.compute("sub", R4, source=R2)
-    program.ldx("u64", R2, FP, _SIZE)
+    program.ldx("u64", R2, FP, SIZE)
     program.jump("ge", R4, failing, source=R2)
-    _bound(program, R4, _PAGE, f"{name}page")
-    program.stx("u64", FP, _SIZE, R4)
+    bound(program, R4, _PAGE, f"{name}page")
+    program.stx("u64", FP, SIZE, R4)
     _destination(program)
     program.mov(R2, R4)
     program.call(PROBE_READ_USER)
@@ -198,31 +223,31 @@ def _read(program: Program, settings: Settings, name: str, failing: str) -> None
     program.label(f"{name}read")
 
 
-def _read_string(program: Program, settings: Settings, name: str, failing: str, *, late: bool = False) -> None:
+def read_string(program: Program, settings: Settings, name: str, failing: str, *, late: bool = False) -> None:
     """Read a string of at most R4 bytes, its NUL among them; leaves size and, in R5, flags."""
-    _bound(program, R4, largest(settings.strings), f"{name}most")
-    program.stx("u64", FP, _SIZE, R4)
+    bound(program, R4, largest(settings.strings), f"{name}most")
+    program.stx("u64", FP, SIZE, R4)
     _destination(program)
     program.mov(R2, R4)
-    program.ldx("u64", R3, FP, _ADDRESS)
+    program.ldx("u64", R3, FP, ADDRESS)
     program.call(PROBE_READ_USER_STR)
     program.jump("sle", R0, failing, value=0)
-    _bound(program, R0, largest(settings.strings), f"{name}length")
+    bound(program, R0, largest(settings.strings), f"{name}length")
     program.set(R5, records.ENDED | (records.AT_ENTRY if late else 0))
-    program.ldx("u64", R4, FP, _SIZE)
+    program.ldx("u64", R4, FP, SIZE)
     program.jump("lt", R0, f"{name}ended", source=R4)
     program.set(R5, records.AT_ENTRY if late else 0)
     program.label(f"{name}ended")
     program.compute("sub", R0, value=1)
-    program.stx("u64", FP, _SIZE, R0)
+    program.stx("u64", FP, SIZE, R0)
 
 
-def _room(program: Program, full: str) -> None:
+def room(program: Program, full: str) -> None:
     """Go to ``full`` where no room is left for another capture."""
     program.jump("gt", R9, full, value=SPACE)
 
 
-def _bound(program: Program, register: int, most: int, name: str) -> None:
+def bound(program: Program, register: int, most: int, name: str) -> None:
     """Let the verifier see that a register is at most ``most``."""
     program.jump("le", register, name, value=most)
     program.set(register, most)
@@ -236,23 +261,23 @@ def _destination(program: Program) -> None:
     program.compute("add", R1, value=_HEAD)
 
 
-def _store(program: Program) -> None:
+def store(program: Program) -> None:
     """Write the head of the fragment that has been read, and move R9 behind it."""
     program.mov(R1, R6)
     program.compute("add", R1, source=R9)
-    program.ldx("u64", R2, FP, _ADDRESS)
+    program.ldx("u64", R2, FP, ADDRESS)
     program.stx("u64", R1, 0, R2)
-    program.ldx("u64", R2, FP, _SIZE)
+    program.ldx("u64", R2, FP, SIZE)
     program.stx("u32", R1, 8, R2)
     program.stx("u32", R1, 12, R5)
     program.compute("add", R2, value=7)
     program.compute("and", R2, value=0x3FFF8)
     program.compute("add", R9, source=R2)
     program.compute("add", R9, value=_HEAD)
-    _forget_place(program)
+    forget_place(program)
 
 
-def _forget_place(program: Program) -> None:
+def forget_place(program: Program) -> None:
     """Send R9 by way of memory that the verifier does not follow.
 
     All that comes here looks the same to it from now on, and it need not follow each way on its own.
@@ -265,10 +290,10 @@ def _remember_faults(program: Program) -> None:
     """Note for the return of the call what could not be read."""
     program.ldx("u64", R1, R6, _FAULTS)
     program.jump("eq", R1, "all read", value=0)
-    program.stx("u32", FP, _POINTER, R7)
+    program.stx("u32", FP, POINTER, R7)
     program.load_map(R1, MAPS.faulted)
     program.mov(R2, FP)
-    program.compute("add", R2, value=_POINTER)
+    program.compute("add", R2, value=POINTER)
     program.mov(R3, R6)
     program.compute("add", R3, value=_FAULTS)
     program.set(R4, 0)
@@ -277,110 +302,3 @@ def _remember_faults(program: Program) -> None:
     program.set(R2, 1)
     program.add_atomic("u64", R1, 0, R2)
     program.label("all read")
-
-
-def strings_of(program: Program, settings: Settings, *, leaving: bool) -> None:
-    """Copy the strings of a program's arguments, or the buffers of an array of them."""
-    name = "left " if leaving else ""
-    special = settings.needs.special & ({BUFFERS_LEFT} if leaving else {BUFFERS_ENTERED, PROGRAM_ARGUMENTS})
-    if not special:
-        return
-    program.ldx("u8", R1, R8, PLAN_STRINGS)
-    program.jump("eq", R1, f"{name}no strings", value=0)
-    for slot in (_ADDRESS, _SIZE, _COUNT, _POINTER, _POINTER + 8, _REST):
-        program.st("u64", FP, slot, 0)
-    _forget_place(program)
-    program.set(R7, 0)
-    if leaving:
-        program.jump("ne", R1, f"{name}no strings", value=BUFFERS_LEFT)
-        program.ldx("u64", R2, FP, _FAILED)
-        program.jump("ne", R2, f"{name}no strings", value=0)
-        program.ldx("u64", R2, R6, 8 * RESULT)
-        program.stx("u64", FP, _LEFT, R2)
-        _buffers(program, settings, name, leaving=True)
-    else:
-        if BUFFERS_ENTERED in special:
-            program.jump("eq", R1, f"{name}buffers", value=BUFFERS_ENTERED)
-        if PROGRAM_ARGUMENTS in special:
-            program.jump("ne", R1, f"{name}no strings", value=PROGRAM_ARGUMENTS)
-            _arguments(program, settings, name)
-        if BUFFERS_ENTERED in special:
-            program.label(f"{name}buffers")
-            _buffers(program, settings, name, leaving=False)
-    program.label(f"{name}no strings")
-
-
-MOST_STRINGS = 48
-MOST_BUFFERS = 16
-
-
-def _arguments(program: Program, settings: Settings, name: str) -> None:
-    """Copy the strings of an array of pointers that ends with NULL."""
-    program.ldx("u32", R2, FP, _ABI)
-    program.jump("eq", R2, f"{name}no strings", value=1)  # a 32-bit caller's are narrower: shown as pointers
-    program.ldx("u8", R2, R8, PLAN_STRINGS + 1)
-    _argument(program, R3, R2)
-    program.stx("u64", FP, _REST, R3)
-    program.set(R8, 0)
-    program.label(f"{name}next string")
-    program.jump("ge", R8, f"{name}no strings", value=min(settings.strings, MOST_STRINGS))
-    _room(program, f"{name}no strings")
-    _pointer(program, 8, f"{name}no strings")
-    program.ldx("u64", R3, FP, _POINTER)
-    program.jump("eq", R3, f"{name}no strings", value=0)
-    program.stx("u64", FP, _ADDRESS, R3)
-    program.set(R4, settings.strings + 2)
-    _read_string(program, settings, f"{name}argument ", f"{name}unread string")
-    _store(program)
-    program.label(f"{name}unread string")
-    program.compute("add", R8, value=1)
-    program.goto(f"{name}next string")
-
-
-def _pointer(program: Program, size: int, failing: str) -> None:
-    """Read the next ``size`` bytes of the array at ``_REST`` to the stack."""
-    program.ldx("u64", R3, FP, _REST)
-    program.mov(R1, R3)
-    program.compute("add", R1, value=size)
-    program.stx("u64", FP, _REST, R1)
-    program.mov(R1, FP)
-    program.compute("add", R1, value=_POINTER)
-    program.set(R2, size)
-    program.call(PROBE_READ_USER)
-    program.jump("ne", R0, failing, value=0)
-
-
-def _buffers(program: Program, settings: Settings, name: str, *, leaving: bool) -> None:
-    """Copy the beginnings of the buffers of ``struct iovec``; of those read into, what the result says is there."""
-    program.ldx("u32", R2, FP, _ABI)
-    program.jump("eq", R2, f"{name}no strings", value=1)  # a 32-bit caller's are narrower: shown as pointers
-    program.ldx("u8", R2, R8, PLAN_STRINGS + 1)
-    program.ldx("u8", R4, R8, PLAN_STRINGS + 2)
-    _argument(program, R3, R2)
-    program.stx("u64", FP, _REST, R3)
-    _argument(program, R3, R4)
-    program.stx("u64", FP, _COUNT, R3)
-    program.set(R8, 0)
-    program.label(f"{name}next buffer")
-    program.jump("ge", R8, f"{name}no strings", value=min(settings.strings, MOST_BUFFERS))
-    program.ldx("u64", R2, FP, _COUNT)
-    program.jump("ge", R8, f"{name}no strings", source=R2)
-    _room(program, f"{name}no strings")
-    program.compute("add", R8, value=1)
-    _pointer(program, 16, f"{name}no strings")
-    program.ldx("u64", R4, FP, _POINTER + 8)
-    if leaving:
-        program.ldx("u64", R2, FP, _LEFT)
-        program.jump("le", R4, f"{name}filled", source=R2)
-        program.mov(R4, R2)
-        program.label(f"{name}filled")
-        program.compute("sub", R2, source=R4)
-        program.stx("u64", FP, _LEFT, R2)
-    program.ldx("u64", R3, FP, _POINTER)
-    program.stx("u64", FP, _ADDRESS, R3)
-    program.jump("eq", R4, f"{name}next buffer", value=0)
-    _bound(program, R4, settings.strings, f"{name}shown")
-    _read(program, settings, f"{name}buffer ", f"{name}next buffer")
-    program.set(R5, 0)
-    _store(program)
-    program.goto(f"{name}next buffer")

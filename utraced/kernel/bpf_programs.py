@@ -13,7 +13,7 @@ from utraced.api import call_records as records
 from utraced.arch import x86_64 as arch
 
 from .bpf_assembler import FP, R0, R1, R2, R3, R4, R6, R7, R8, R9, Program
-from .bpf_captures import captures, strings_of
+from .bpf_captures import captures
 from .bpf_filters import START, Filters
 from .bpf_layout import (
     COUNTER_ENTRIES,
@@ -28,6 +28,7 @@ from .bpf_layout import (
     Offsets,
     Settings,
 )
+from .bpf_scattered import strings_of
 from .bpf_stacks import stack
 from .bpf_writing import (
     BLOCK,
