@@ -18,7 +18,7 @@ from utraced.syscalls.abi import ABIS, Abi
 from utraced.syscalls.call import Call
 from utraced.syscalls.calls.exec import Arguments, Environment
 from utraced.syscalls.calls.iovec import Iovecs
-from utraced.syscalls.calls.message import Messages
+from utraced.syscalls.calls.message import Message, Messages, ReceivedMessage
 from utraced.syscalls.captures import BITS, CONSTANT, LARGEST, MOST, RESULT, STACK, Capture, Captures, What
 from utraced.syscalls.kinds import Kind
 from utraced.syscalls.signature import Signature
@@ -112,7 +112,8 @@ def _entered(kind: Kind, index: int, abi: Abi) -> list[Capture]:
         return [Capture("pointers", index)]
     if isinstance(kind, Iovecs) and not kind.out:
         return _buffers(kind, index)
-    return _probed(lambda call: kind.read_entry(call.args[index], call), abi)
+    found = _probed(lambda call: kind.read_entry(call.args[index], call), abi)
+    return [one._replace(what="message") for one in found] if isinstance(kind, Message) else found
 
 
 def _left(kind: Kind, index: int, abi: Abi) -> list[Capture]:
@@ -125,6 +126,8 @@ def _left(kind: Kind, index: int, abi: Abi) -> list[Capture]:
         kind.read_return(call.args[index], call)
 
     found = _probed(read, abi, errno=0)
+    if isinstance(kind, ReceivedMessage):
+        return [one._replace(what="message") for one in found]
     failing = [one for errno in _ERRNOS for one in _probed(read, abi, errno=errno)]
     return found + [one._replace(failing=True) for one in failing]
 

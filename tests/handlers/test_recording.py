@@ -26,6 +26,13 @@ def test_named_calls_have_their_numbers_in_each_abi() -> None:
     assert (record.strings, record.follow, record.stacks) == (7, True, True)
 
 
-def test_the_execve_that_is_waited_for_is_asked_for_too() -> None:
+def test_the_execve_that_is_waited_for_is_no_call_that_is_asked_for() -> None:
     record = asked(syscalls=("openat",), from_exec=True)
-    assert (sorted(record.x86_64), sorted(record.i386)) == ([59, 257, 322], [11, 295, 358])
+    assert (record.x86_64, record.i386) == ((257,), (295,))
+
+
+def test_of_paths_only_calls_that_have_some_are_asked_for() -> None:
+    record = asked(syscalls=("openat", "read"), path_prefix="/etc")
+    assert (record.x86_64, record.i386, record.others, record.path_prefix) == ((257,), (295,), False, b"/etc")
+    assert not asked(path_prefix="/etc").others
+    assert asked(failed_only=True).failed_only

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import array
+import contextlib
 import os
+import socket
 import struct
 
 from tests.kernel.test_bpf_captures import recorded
@@ -32,3 +35,50 @@ def test_scattered_buffers_are_filled_as_far_as_the_result_says() -> None:
     os.write(writing, b"abcdef")
     _, exit_ = recorded("readv", lambda: os.readv(reading, [bytearray(4), bytearray(4)]))
     assert [one.data for one in exit_.memory[1:]] == [b"abcd", b"ef"]
+
+
+def datagrams() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+
+
+def test_all_of_a_message_that_is_sent() -> None:
+    ours, theirs = datagrams()
+    with ours, theirs, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [ours.fileno()]))]
+        entry, _ = recorded("sendmsg", lambda: ours.sendmsg([b"one", b"three"], rights))
+        header, control, buffers, *contents = entry.memory
+        fields = struct.unpack_from("<QI4xQQQQ", header.data)
+        assert fields[:2] == (0, 0)
+        assert (fields[2], fields[4]) == (buffers.address, control.address)
+        assert struct.unpack_from("<QII", control.data) == (20, socket.SOL_SOCKET, socket.SCM_RIGHTS)
+        assert len(buffers.data) == 32
+        assert [one.data for one in contents] == [b"one", b"three"]
+        entry, _ = recorded("sendmsg", lambda: other.sendmsg([b"x"], [], 0, ("127.0.0.1", 9)))
+        assert entry.memory[1].data[:8] == struct.pack("<H", socket.AF_INET) + struct.pack(">H4B", 9, 127, 0, 0, 1)
+
+
+def test_all_of_a_message_that_is_received_as_far_as_the_result_says() -> None:
+    ours, theirs = datagrams()
+    with ours, theirs:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [ours.fileno()]))]
+        ours.sendmsg([b"abcdef"], rights)
+        _, leave = recorded("recvmsg", lambda: theirs.recvmsg_into([bytearray(4), bytearray(40)], 100))
+        header, control, buffers, *contents = leave.memory
+        assert leave.numbers == (6,)
+        assert struct.unpack_from("<Q", control.data) == (20,)
+        assert len(buffers.data) == 32
+        assert [one.data for one in contents] == [b"abcd", b"ef"]
+        assert len(header.data) == 56
+
+
+def test_of_a_message_that_did_not_come_nothing_is_copied() -> None:
+    ours, theirs = datagrams()
+    with ours, theirs:
+        theirs.setblocking(False)
+
+        def receive() -> None:
+            with contextlib.suppress(BlockingIOError):
+                theirs.recvmsg(10)
+
+        _, leave = recorded("recvmsg", receive)
+        assert (leave.numbers, leave.memory) == ((-11,), [])

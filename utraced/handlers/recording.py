@@ -15,7 +15,7 @@ from utraced.observing.forwarded import Forwarded
 from utraced.observing.paths import path_arguments, prefix_of
 from utraced.observing.recorded import Recorded
 from utraced.observing.selection import Selection
-from utraced.observing.trace import EXECS, Trace
+from utraced.observing.trace import Trace
 from utraced.syscalls.abi import ABIS
 from utraced.syscalls.calls import signatures
 
@@ -31,10 +31,9 @@ BACKEND = "kernel"
 def request_of(params: api.Start, selection: Selection) -> Record:
     """Return what the attacher is asked for."""
     prefix = prefix_of(params.path_prefix)
-    # The execve that is waited for must be seen, whatever is wanted later; of some, programs filter all calls.
-    besides = EXECS if params.from_exec and not params.failed_only and not prefix else frozenset[str]()
-    wide, others = _numbers(selection, "x86_64", besides)
-    narrow, _ = _numbers(selection, "i386", besides)
+    # The execve that may be waited for has a record of its own, whatever is wanted.
+    wide, others = _numbers(selection, "x86_64")
+    narrow, _ = _numbers(selection, "i386")
     if prefix:
         wide, narrow, others = _with_paths("x86_64", wide), _with_paths("i386", narrow), False
     # Where as little as can be is to be lost, more of it may wait for us: a busy machine may not let us run for long.
@@ -58,12 +57,10 @@ def _with_paths(name: str, numbers: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(number for number in numbers if path_arguments(ABIS[name], number))
 
 
-def _numbers(selection: Selection, name: str, besides: frozenset[str]) -> tuple[tuple[int, ...], bool]:
-    """Return the numbers of an ABI that are wanted or named ``besides``, and whether those without a name are."""
+def _numbers(selection: Selection, name: str) -> tuple[tuple[int, ...], bool]:
+    """Return the numbers of an ABI that are wanted, and whether those without a name are."""
     abi = ABIS[name]
-    wanted = tuple(
-        nr for nr, call in abi.names.items() if nr < MAX_NUMBERS - 1 and (call in besides or selection.wants(abi, nr))
-    )
+    wanted = tuple(nr for nr in abi.names if nr < MAX_NUMBERS - 1 and selection.wants(abi, nr))
     return wanted, selection.wants(abi, MAX_NUMBERS - 1)
 
 

@@ -278,12 +278,17 @@ def store(program: Program) -> None:
 
 
 def forget_place(program: Program) -> None:
-    """Send R9 by way of memory that the verifier does not follow.
+    """Do as ``forget`` with R9."""
+    forget(program, R9)
+
+
+def forget(program: Program, register: int) -> None:
+    """Send a register by way of memory that the verifier does not follow.
 
     All that comes here looks the same to it from now on, and it need not follow each way on its own.
     """
-    program.stx("u64", R6, _UNTRACKED, R9)
-    program.ldx("u64", R9, R6, _UNTRACKED)
+    program.stx("u64", R6, _UNTRACKED, register)
+    program.ldx("u64", register, R6, _UNTRACKED)
 
 
 def _remember_faults(program: Program) -> None:

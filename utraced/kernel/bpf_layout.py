@@ -31,7 +31,7 @@ PLAN_STRINGS = PLAN_LEFT + MOST * OPERATION_SIZE
 PLAN_SIZE = PLAN_STRINGS + 8
 STRING, BYTES = 1, 2
 ON_FAILURE = 1
-PROGRAM_ARGUMENTS, BUFFERS_ENTERED, BUFFERS_LEFT = 1, 2, 3
+PROGRAM_ARGUMENTS, BUFFERS_ENTERED, BUFFERS_LEFT, MESSAGE_ENTERED, MESSAGE_LEFT = 1, 2, 3, 4, 5
 
 PROCESS = struct.Struct("<QQ")
 """A value of the map of processes: when its leader started, in nanoseconds of CLOCK_BOOTTIME, from and before."""
@@ -218,9 +218,9 @@ def plan(captures: Captures, *, strings: int, largest: int) -> bytes:
     special = (0, 0, 0)
     entered: list[bytes] = []
     left: list[bytes] = []
-    for target, others, kind in (
-        (entered, captures.entered, BUFFERS_ENTERED),
-        (left, captures.left, BUFFERS_LEFT),
+    for target, others, kind, message in (
+        (entered, captures.entered, BUFFERS_ENTERED, MESSAGE_ENTERED),
+        (left, captures.left, BUFFERS_LEFT, MESSAGE_LEFT),
     ):
         for one in others:
             if one.what == "strings":
@@ -230,6 +230,8 @@ def plan(captures: Captures, *, strings: int, largest: int) -> bytes:
                 one = one._replace(what="bytes", unit=_POINTERS_OF_ENVIRONMENT)  # noqa: PLW2901
             elif one.what == "buffers":
                 special = (kind, one.argument, one.counter)
+            elif one.what == "message":
+                special = (message, one.argument, 0)
             target.append(_operation(one, strings=strings, largest=largest))
     operations = [*entered, *[bytes(OPERATION_SIZE)] * (MOST - len(entered))]
     operations += [*left, *[bytes(OPERATION_SIZE)] * (MOST - len(left))]

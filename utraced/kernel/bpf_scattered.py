@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from utraced.syscalls.captures import RESULT
+from utraced.syscalls.captures import LARGEST, RESULT
 
 from .bpf_assembler import FP, R0, R1, R2, R3, R4, R5, R6, R7, R8, Program
 from .bpf_captures import (
@@ -17,53 +17,77 @@ from .bpf_captures import (
     SIZE,
     argument,
     bound,
+    forget,
     forget_place,
     read,
     read_string,
     room,
     store,
 )
-from .bpf_layout import BUFFERS_ENTERED, BUFFERS_LEFT, PLAN_STRINGS, PROGRAM_ARGUMENTS, Settings
+from .bpf_layout import (
+    BUFFERS_ENTERED,
+    BUFFERS_LEFT,
+    MESSAGE_ENTERED,
+    MESSAGE_LEFT,
+    PLAN_STRINGS,
+    PROGRAM_ARGUMENTS,
+    Settings,
+)
 
 MOST_STRINGS = 48
 MOST_BUFFERS = 16
+_MOST_NAME = 128
+"""sizeof(struct sockaddr_storage)."""
+_ENTERED = frozenset({PROGRAM_ARGUMENTS, BUFFERS_ENTERED, MESSAGE_ENTERED})
+_HEADER_SIZE = 56
+"""struct msghdr: name, its size, buffers, how many, control messages, their size (include/linux/socket.h)."""
+
+# The stack, below what all captures use.
+_HEADER, _SLOTS = -264, (-272, -280, -288, -296)
 
 
 def strings_of(program: Program, settings: Settings, *, leaving: bool) -> None:
     """Copy the strings of a program's arguments, or the buffers of an array of them."""
     name = "left " if leaving else ""
-    special = settings.needs.special & ({BUFFERS_LEFT} if leaving else {BUFFERS_ENTERED, PROGRAM_ARGUMENTS})
+    special = settings.needs.special & ({BUFFERS_LEFT, MESSAGE_LEFT} if leaving else _ENTERED)
     if not special:
         return
     program.ldx("u8", R1, R8, PLAN_STRINGS)
     program.jump("eq", R1, f"{name}no strings", value=0)
+    program.ldx("u32", R2, FP, ABI)
+    program.jump("eq", R2, f"{name}no strings", value=1)  # a 32-bit caller's are narrower: shown as pointers
     for slot in (ADDRESS, SIZE, COUNT, POINTER, POINTER + 8, REST):
         program.st("u64", FP, slot, 0)
     forget_place(program)
     program.set(R7, 0)
     if leaving:
-        program.jump("ne", R1, f"{name}no strings", value=BUFFERS_LEFT)
         program.ldx("u64", R2, FP, FAILED)
         program.jump("ne", R2, f"{name}no strings", value=0)
         program.ldx("u64", R2, R6, 8 * RESULT)
         program.stx("u64", FP, LEFT, R2)
-        _buffers(program, settings, name, leaving=True)
-    else:
-        if BUFFERS_ENTERED in special:
-            program.jump("eq", R1, f"{name}buffers", value=BUFFERS_ENTERED)
-        if PROGRAM_ARGUMENTS in special:
-            program.jump("ne", R1, f"{name}no strings", value=PROGRAM_ARGUMENTS)
-            _arguments(program, settings, name)
-        if BUFFERS_ENTERED in special:
-            program.label(f"{name}buffers")
-            _buffers(program, settings, name, leaving=False)
+    for kind in sorted(special):
+        program.jump("eq", R1, f"{name}{kind}", value=kind)
+    program.goto(f"{name}no strings")
+    if PROGRAM_ARGUMENTS in special:
+        program.label(f"{name}{PROGRAM_ARGUMENTS}")
+        _arguments(program, settings, name)
+    message, buffers = (MESSAGE_LEFT, BUFFERS_LEFT) if leaving else (MESSAGE_ENTERED, BUFFERS_ENTERED)
+    if message in special:
+        program.label(f"{name}{message}")
+        _message(program, settings, name)
+        if buffers in special:
+            program.goto(f"{name}scattered")
+    if buffers in special:
+        program.label(f"{name}{buffers}")
+        _array(program)
+    if special & {message, buffers}:
+        program.label(f"{name}scattered")
+        _buffers(program, settings, name, leaving=leaving)
     program.label(f"{name}no strings")
 
 
 def _arguments(program: Program, settings: Settings, name: str) -> None:
     """Copy the strings of an array of pointers that ends with NULL."""
-    program.ldx("u32", R2, FP, ABI)
-    program.jump("eq", R2, f"{name}no strings", value=1)  # a 32-bit caller's are narrower: shown as pointers
     program.ldx("u8", R2, R8, PLAN_STRINGS + 1)
     argument(program, R3, R2)
     program.stx("u64", FP, REST, R3)
@@ -71,7 +95,7 @@ def _arguments(program: Program, settings: Settings, name: str) -> None:
     program.label(f"{name}next string")
     program.jump("ge", R8, f"{name}no strings", value=min(settings.strings, MOST_STRINGS))
     room(program, f"{name}no strings")
-    _pointer(program, 8, f"{name}no strings")
+    _element(program, 8, f"{name}no strings")
     program.ldx("u64", R3, FP, POINTER)
     program.jump("eq", R3, f"{name}no strings", value=0)
     program.stx("u64", FP, ADDRESS, R3)
@@ -83,7 +107,7 @@ def _arguments(program: Program, settings: Settings, name: str) -> None:
     program.goto(f"{name}next string")
 
 
-def _pointer(program: Program, size: int, failing: str) -> None:
+def _element(program: Program, size: int, failing: str) -> None:
     """Read the next ``size`` bytes of the array at ``REST`` to the stack."""
     program.ldx("u64", R3, FP, REST)
     program.mov(R1, R3)
@@ -96,16 +120,58 @@ def _pointer(program: Program, size: int, failing: str) -> None:
     program.jump("ne", R0, failing, value=0)
 
 
-def _buffers(program: Program, settings: Settings, name: str, *, leaving: bool) -> None:
-    """Copy the beginnings of the buffers of ``struct iovec``; of those read into, what the result says is there."""
-    program.ldx("u32", R2, FP, ABI)
-    program.jump("eq", R2, f"{name}no strings", value=1)  # a 32-bit caller's are narrower: shown as pointers
+def _array(program: Program) -> None:
+    """Note where an array of buffers is, and how many it has, as the arguments say."""
     program.ldx("u8", R2, R8, PLAN_STRINGS + 1)
     program.ldx("u8", R4, R8, PLAN_STRINGS + 2)
     argument(program, R3, R2)
     program.stx("u64", FP, REST, R3)
     argument(program, R3, R4)
     program.stx("u64", FP, COUNT, R3)
+
+
+def _message(program: Program, settings: Settings, name: str) -> None:
+    """Copy the name and the control messages of a ``struct msghdr``, and note where its array of buffers is."""
+    header, (name_at, name_size, control_at, control_size) = _HEADER, _SLOTS
+    program.ldx("u8", R1, R8, PLAN_STRINGS + 1)
+    argument(program, R3, R1)
+    program.mov(R1, FP)
+    program.compute("add", R1, value=header)
+    program.set(R2, _HEADER_SIZE)
+    program.call(PROBE_READ_USER)
+    program.jump("ne", R0, f"{name}no strings", value=0)
+    places = (name_at, name_size, REST, COUNT, control_at, control_size)
+    for index, place in enumerate(places):
+        program.ldx("u32" if index == 1 else "u64", R2, FP, header + 8 * index)
+        program.stx("u64", FP, place, R2)
+    for place, size, unit, most in (
+        (name_at, name_size, 1, _MOST_NAME),
+        (control_at, control_size, 1, LARGEST),
+        (REST, COUNT, 16, min(16 * settings.strings, LARGEST)),
+    ):
+        what = f"{name}{-place} "
+        room(program, f"{name}no strings")
+        program.ldx("u64", R3, FP, place)
+        forget(program, R3)
+        program.jump("eq", R3, f"{what}after", value=0)
+        program.stx("u64", FP, ADDRESS, R3)
+        program.ldx("u64", R4, FP, size)
+        forget(program, R4)  # what is found out of it is not to be known of where it came from
+        program.jump("eq", R4, f"{what}after", value=0)
+        bound(program, R4, most // unit, f"{what}size")
+        program.compute("mul", R4, value=unit)
+        read(program, settings, what, f"{what}after")
+        program.set(R5, 0)
+        store(program)
+        program.label(f"{what}after")
+        for slot in (ADDRESS, SIZE):
+            program.st("u64", FP, slot, 0)
+        forget_place(program)
+    room(program, f"{name}no strings")
+
+
+def _buffers(program: Program, settings: Settings, name: str, *, leaving: bool) -> None:
+    """Copy the beginnings of the buffers of ``struct iovec``; of those read into, what the result says is there."""
     program.set(R8, 0)
     program.label(f"{name}next buffer")
     program.jump("ge", R8, f"{name}no strings", value=min(settings.strings, MOST_BUFFERS))
@@ -113,8 +179,10 @@ def _buffers(program: Program, settings: Settings, name: str, *, leaving: bool) 
     program.jump("ge", R8, f"{name}no strings", source=R2)
     room(program, f"{name}no strings")
     program.compute("add", R8, value=1)
-    _pointer(program, 16, f"{name}no strings")
+    _element(program, 16, f"{name}no strings")
+    program.ldx("u64", R3, FP, POINTER)
     program.ldx("u64", R4, FP, POINTER + 8)
+    program.stx("u64", FP, ADDRESS, R3)
     if leaving:
         program.ldx("u64", R2, FP, LEFT)
         program.jump("le", R4, f"{name}filled", source=R2)
@@ -122,8 +190,6 @@ def _buffers(program: Program, settings: Settings, name: str, *, leaving: bool) 
         program.label(f"{name}filled")
         program.compute("sub", R2, source=R4)
         program.stx("u64", FP, LEFT, R2)
-    program.ldx("u64", R3, FP, POINTER)
-    program.stx("u64", FP, ADDRESS, R3)
     program.jump("eq", R4, f"{name}next buffer", value=0)
     bound(program, R4, settings.strings, f"{name}shown")
     read(program, settings, f"{name}buffer ", f"{name}next buffer")
