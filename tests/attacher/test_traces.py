@@ -107,6 +107,7 @@ def test_all_is_known_of_the_kernel_s_types_after_loading(monkeypatch) -> None:
     monkeypatch.setattr(traces, "_types", traces._Types())
     assert traces.kernel_types().cast is None
     traces.load()
+    traces.load_rest()
     assert traces.kernel_types().cast is not None
 
 
@@ -142,7 +143,9 @@ def test_a_kernel_without_types_is_not_supported(tmp_path, monkeypatch, content)
     monkeypatch.setattr(traces, "_types", traces._Types())
     with pytest.raises(Unsupported) as caught:
         traces.kernel_types()
-    traces.load()  # says nothing: whoever asks is answered
+    # They say nothing: whoever asks is answered.
+    traces.load()
+    traces.load_rest()
     assert caught.value.data["feature"] == "backend.kernel"
 
 

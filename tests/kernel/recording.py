@@ -17,7 +17,7 @@ from utraced.api import call_records as records
 from utraced.kernel import tracepoints
 from utraced.kernel.bpf_captures import largest
 from utraced.kernel.bpf_layout import PLANS, Guard, Settings, cast_of, needs, offsets_of, plan
-from utraced.kernel.bpf_recording import ByCall, Recording
+from utraced.kernel.bpf_recording import ByCall, Recording, knows_loops
 from utraced.kernel.bpf_ring import Counters, Ring
 from utraced.kernel.btf import Btf, read_btf
 from utraced.kernel.event_pool import EventPool
@@ -74,6 +74,7 @@ def recording(
     stacks: bool = False,
     failed_only: bool = False,
     prefix: bytes = b"",
+    loops: bool = True,
 ) -> Iterator[Recording]:
     """Give a recording of these calls, of no process yet; ``by_call``: of 32-bit programs too."""
     btf = needs_bpf()
@@ -86,11 +87,18 @@ def recording(
         for name in calls:
             number = narrow.numbers[name]
             plans[PLANS // 2 + number] = plan(captures_of(narrow, number), strings=strings, largest=largest(strings))
-    settings = Settings(strings, follow, needs(plans.values()), stacks=stacks, failed_only=failed_only, prefix=prefix)
+    offsets = offsets_of(btf)._replace(cast=cast_of(btf))
+    settings = Settings(
+        strings,
+        follow,
+        needs(plans.values()),
+        stacks=stacks,
+        failed_only=failed_only,
+        prefix=prefix,
+        loops=loops and knows_loops(offsets),
+    )
     try:
-        made = Recording(
-            offsets_of(btf)._replace(cast=cast_of(btf)), guard, settings, plans, ring_size=ring, by_call=tied
-        )
+        made = Recording(offsets, guard, settings, plans, ring_size=ring, by_call=tied)
     except PermissionError:
         pytest.skip("bpf(2) is refused here")
     try:

@@ -54,6 +54,16 @@ def test_jumps_go_forwards_and_backwards() -> None:
     assert program.code().hex() == "1501020000000000" + "5e21feff00000000" + "0500fdff00000000" + "9500000000000000"
 
 
+def test_a_loop_may_have_no_bound() -> None:
+    program = Program()
+    program.label("again")
+    program.may_goto("out")
+    program.goto("again")
+    program.label("out")
+    program.exit()
+    assert program.code().hex() == "e500010000000000" + "0500feff00000000" + "9500000000000000"
+
+
 def test_a_label_is_there_once() -> None:
     program = Program()
     program.label("here")

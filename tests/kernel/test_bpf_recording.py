@@ -67,8 +67,9 @@ def test_programs_load_where_the_kernel_makes_no_plain_pointers(monkeypatch) -> 
         assert len(taken(made)[0]) == 3
 
 
-def test_all_calls_at_once_load() -> None:
-    with recording(*support.ABI.numbers, strings=100, follow=True) as made:
+@pytest.mark.parametrize("loops", [True, False])
+def test_all_calls_at_once_load(loops: bool) -> None:
+    with recording(*support.ABI.numbers, strings=100, follow=True, loops=loops) as made:
         run(made, os.getpid)
         assert "getpid" in [one.name for one in taken(made)[0]]
 

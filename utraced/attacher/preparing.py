@@ -26,9 +26,9 @@ class Preparation:
         self._recording: Recording | None = None
         self._error: Exception | None = None
         self._event = os.eventfd(0)
-        self._thread = threading.Thread(target=self._prepare, daemon=True)
+        self._done = threading.Event()
         try:
-            self._thread.start()
+            threading.Thread(target=self._prepare, daemon=True).start()
         except BaseException:
             os.close(self._event)
             raise
@@ -39,7 +39,7 @@ class Preparation:
 
     def take(self) -> Recording:
         """Return the recording, which is the caller's to close; raises what has kept us from it."""
-        self._thread.join()
+        self._done.wait()
         os.close(self._event)
         if self._error is not None:
             raise self._error
@@ -58,3 +58,5 @@ class Preparation:
         except Exception as error:  # raised where it is taken
             self._error = error
         os.eventfd_write(self._event, 1)
+        self._done.set()  # only now it may be closed
+        traces.load_rest()

@@ -46,6 +46,7 @@ def load() -> None:
     assert service
     if missing(permitted()) is None:
         traces.load()
+        traces.load_rest()
 
 
 def be_attacher(control: int) -> None:

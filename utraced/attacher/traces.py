@@ -13,7 +13,7 @@ from utraced.errors import InvalidParams, LimitExceeded, NoSuchProcess, Unsuppor
 from utraced.kernel import bpf_calls
 from utraced.kernel.bpf_captures import largest
 from utraced.kernel.bpf_layout import Guard, Offsets, Settings, cast_of, needs, offsets_of, plan
-from utraced.kernel.bpf_recording import ByCall, Recording
+from utraced.kernel.bpf_recording import ByCall, Recording, knows_loops
 from utraced.kernel.btf import BadBtf, Btf, read_btf
 from utraced.kernel.event_pool import EventPool
 from utraced.kernel.proc import Process
@@ -50,6 +50,7 @@ class _Types:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._completing = threading.Lock()
         self._found: tuple[Btf, Offsets] | None = None
 
     def offsets(self) -> Offsets:
@@ -64,15 +65,17 @@ class _Types:
                     ) from error
                 except BadBtf as error:
                     raise Unsupported(f"{VMLINUX} cannot be read: {error}", feature=_FEATURE) from error
-                self._found = btf, offsets_of(btf)
+                offsets = offsets_of(btf)
+                self._found = btf, offsets._replace(loops=knows_loops(offsets))
             return self._found[1]
 
     def complete(self) -> None:
         """Look up what makes programs load sooner, and takes longer to find; raises Unsupported."""
         offsets = self.offsets()
         assert self._found is not None
-        btf = self._found[0]
-        self._found = btf, offsets._replace(cast=cast_of(btf))
+        if offsets.cast is None and self._completing.acquire(blocking=False):  # one thread is enough
+            btf = self._found[0]
+            self._found = btf, offsets._replace(cast=cast_of(btf))
 
 
 _types = _Types()
@@ -84,10 +87,15 @@ def kernel_types() -> Offsets:
 
 
 def load() -> None:
-    """Load what the first request would wait for, and then what later ones would."""
+    """Load what the first request would wait for."""
     with suppress(Unsupported):  # the answer to whoever asks for a recording
         kernel_types()
         captures_of(ABIS["x86_64"], 0)
+
+
+def load_rest() -> None:
+    """Load what later requests would wait for."""
+    with suppress(Unsupported):
         _types.complete()
 
 
@@ -136,6 +144,7 @@ def prepare(request: Record, identity: Identity, few: FewCalls | None = None) ->
         stacks=request.stacks,
         failed_only=request.failed_only,
         prefix=request.path_prefix,
+        loops=offsets.loops,
     )
     guard = guard_of(identity)
     by_call = few.of(request) if few is not None else None

@@ -28,6 +28,7 @@ _CONDITIONS: dict[Condition, int] = {
 _LDX, _ST, _STX, _ATOMIC, _LD_IMM64 = 0x61, 0x62, 0x63, 0xC3, 0x18
 _ALU64, _ALU32, _JMP, _JMP32, _FROM_REGISTER = 0x07, 0x04, 0x05, 0x06, 0x08
 _CALL, _EXIT = 0x85, 0x95
+_MAY_GOTO = 0xE5
 _PSEUDO_KFUNC = 2
 _PSEUDO_MAP_INDEX, _PSEUDO_MAP_INDEX_VALUE = 5, 6
 
@@ -125,6 +126,10 @@ class Program:
     def goto(self, label: str) -> None:
         """Go on at ``label``."""
         self._add(_JMP, label=label)
+
+    def may_goto(self, label: str) -> None:
+        """Go on at ``label`` after very many times that it was passed: with it a loop needs no bound (Linux 6.9)."""
+        self._add(_MAY_GOTO, label=label)
 
     def jump(
         self, condition: Condition, target: int, label: str, *, value: int | None = None, source: int | None = None

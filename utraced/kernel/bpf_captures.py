@@ -80,11 +80,13 @@ def failing(program: Program, result: int, good: str) -> None:
 
 def _note_failure(program: Program, moment: str) -> None:
     """Keep whether the call has failed."""
-    program.st("u64", FP, FAILED, 0)
+    program.set(R3, 0)
     program.ldx("u64", R1, R6, 8 * RESULT)
     failing(program, R1, f"{moment} good")
-    program.st("u64", FP, FAILED, 1)
+    program.set(R3, 1)
     program.label(f"{moment} good")
+    forget(program, R3)
+    program.stx("u64", FP, FAILED, R3)
 
 
 def _capture(  # noqa: PLR0913, PLR0917 - one operation's place in its plan

@@ -75,6 +75,7 @@ class Settings(NamedTuple):
 
     ``few``: the numbers of its calls, where they are few.  ``by_call``: its programs run at those alone.
     ``failed_only``: only calls that fail; ``prefix``: only those that name a path that begins so.
+    ``loops``: as in ``Offsets``.
     """
 
     strings: int
@@ -85,6 +86,7 @@ class Settings(NamedTuple):
     stacks: bool = False
     failed_only: bool = False
     prefix: bytes = b""
+    loops: bool = False
 
 
 class Maps(NamedTuple):
@@ -105,7 +107,10 @@ MAPS = Maps(*range(len(Maps._fields)))
 
 
 class Offsets(NamedTuple):
-    """What the programs need of this kernel: where members are, and the numbers of types."""
+    """What the programs need of this kernel: where members are, and the numbers of types.
+
+    ``loops``: whether the verifier knows loops without a bound.
+    """
 
     tgid: int
     pid: int
@@ -128,6 +133,7 @@ class Offsets(NamedTuple):
     task: int
     cast: int | None
     tracepoints: tuple[tuple[str, int], ...]
+    loops: bool = False
 
     def register(self, name: str) -> int:
         """Return where a register is in pt_regs."""
@@ -169,6 +175,7 @@ def offsets_of(btf: Btf) -> Offsets:
             registers=tuple((name, btf.offset("pt_regs", name)) for name in arch.PT_REGISTERS),
             task=btf.type_id("task_struct", "structure"),
             cast=None,
+            loops=False,
             tracepoints=tuple((name, btf.type_id(f"btf_trace_{name}")) for name in TRACEPOINTS),
         )
     except BadBtf as error:

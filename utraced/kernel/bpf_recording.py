@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from . import bpf_calls as bpf
+from .bpf_assembler import R0, Program
 from .bpf_captures import SCRATCH_SIZE
 from .bpf_layout import (
     COUNTERS_SIZE,
@@ -39,6 +40,23 @@ class Shared(NamedTuple):
 
     ring: int
     counters: int
+
+
+def knows_loops(offsets: Offsets) -> bool:
+    """Tell whether the verifier knows loops without a bound, of which it follows only as many rounds as differ."""
+    program = Program()
+    program.label("again")
+    program.may_goto("out")
+    program.goto("again")
+    program.label("out")
+    program.set(R0, 0)
+    program.exit()
+    try:
+        fd = bpf.load(program.code(), type_id=offsets.tracepoint("sys_enter"), name="utraced_loops")
+    except (OSError, bpf.Refused):
+        return False
+    os.close(fd)
+    return True
 
 
 class ByCall(NamedTuple):

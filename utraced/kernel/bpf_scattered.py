@@ -93,6 +93,7 @@ def _arguments(program: Program, settings: Settings, name: str) -> None:
     program.stx("u64", FP, REST, R3)
     program.set(R8, 0)
     program.label(f"{name}next string")
+    _again(program, settings, f"{name}no strings")
     program.jump("ge", R8, f"{name}no strings", value=min(settings.strings, MOST_STRINGS))
     room(program, f"{name}no strings")
     _element(program, 8, f"{name}no strings")
@@ -105,6 +106,13 @@ def _arguments(program: Program, settings: Settings, name: str) -> None:
     program.label(f"{name}unread string")
     program.compute("add", R8, value=1)
     program.goto(f"{name}next string")
+
+
+def _again(program: Program, settings: Settings, end: str) -> None:
+    """Begin another round of a loop that R8 counts; where it can, the verifier does not follow each one."""
+    if settings.loops:
+        program.may_goto(end)
+        forget(program, R8)
 
 
 def _element(program: Program, size: int, failing: str) -> None:
@@ -174,6 +182,7 @@ def _buffers(program: Program, settings: Settings, name: str, *, leaving: bool) 
     """Copy the beginnings of the buffers of ``struct iovec``; of those read into, what the result says is there."""
     program.set(R8, 0)
     program.label(f"{name}next buffer")
+    _again(program, settings, f"{name}no strings")
     program.jump("ge", R8, f"{name}no strings", value=min(settings.strings, MOST_BUFFERS))
     program.ldx("u64", R2, FP, COUNT)
     program.jump("ge", R8, f"{name}no strings", source=R2)

@@ -9,7 +9,7 @@ from utraced.arch import x86_64 as arch
 from utraced.syscalls.captures import STACK
 
 from .bpf_assembler import FP, R0, R1, R2, R3, R4, R6, R7, R8, R9, Program
-from .bpf_captures import SPACE_BEFORE, captures
+from .bpf_captures import SPACE_BEFORE, captures, forget
 from .bpf_layout import (
     COUNTER_DROPPED,
     COUNTER_FAULTS,
@@ -287,6 +287,10 @@ class Writer:
             program.narrow(R2)
             program.stx("u64", R6, 8 * index, R2)
         program.label("arguments")
+        # Which of the three it is nothing need know that follows.
+        program.ldx("u32", R2, FP, VALUE + 16)
+        forget(program, R2)
+        program.stx("u32", FP, VALUE + 16, R2)
         program.ldx("u64", R2, R1, register(arch.PT_STACK_POINTER))
         program.stx("u64", R6, 8 * STACK, R2)
 
