@@ -59,4 +59,3 @@ class Preparation:
             self._error = error
         os.eventfd_write(self._event, 1)
         self._done.set()  # only now it may be closed
-        traces.load_rest()

@@ -85,6 +85,7 @@ class Service:
         self._control: socket.socket | None = control
         self._kept = kept
         self._few = few
+        self._loaded = False
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
         self._clients: set[Client] = set()
@@ -256,6 +257,9 @@ class Service:
         packets = client.connection.result(asked.request, result, recording.shared)
         client.connection.take_unsent()  # ours, and still in use
         self._send(client, packets)
+        if not self._loaded:
+            self._loaded = True
+            threading.Thread(target=traces.load_rest, daemon=True).start()
 
     def _fail(self, client: Client, request: Request, error: Exception) -> None:
         if not isinstance(error, UtracedError):
