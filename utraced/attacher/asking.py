@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import select
+import warnings
 from contextlib import suppress
 from signal import SIGKILL
 
@@ -35,7 +36,10 @@ class Question:
     def __init__(self, identity: Identity, pid: int) -> None:
         self._target = pid
         try:
-            self._child = os.fork()
+            with warnings.catch_warnings():
+                # Of threads, which load programs: the child calls nothing that one of them may have locked.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._child = os.fork()
         except OSError as error:
             raise LimitExceeded(f"no process can be made: {error.strerror}", limit="processes") from error
         if self._child == 0:
