@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +32,8 @@ CLIENTS = 3
 """Each with a connection of its own, and a trace on it at a time."""
 WARM, EVERY = 20.0, 5.0
 """Seconds before what counts, at most half of all, and between looks at the processes."""
+QUIET, SETTLING = 0.5, 5.0
+"""Seconds after which descriptors stay that have not become fewer: before, and where there are too many."""
 MORE_KIB, MORE_FDS = 16_384, 8
 """What a process may have more than when it was warm: the allocator's slack, a trace that is just closing."""
 STOPPED = 0.2
@@ -61,13 +63,11 @@ class Look(NamedTuple):
 class Soak:
     """A daemon at ``path``, process ``pid``, and what has been seen of its traces."""
 
-    def __init__(self, path: Path, pid: int, flood: Path, seconds: float) -> None:
+    def __init__(self, path: Path, pid: int, flood: Path) -> None:
         self.path = path
         self.pid = pid
         self._flood = flood
-        self.started = time.monotonic()
-        self._end = self.started + seconds
-        self._every = min(EVERY, seconds / 8)
+        self.started = self._end = self._every = 0.0
         self._lock = threading.Lock()
         self.traces = self.told = self.lost = 0
         self.looks: list[tuple[float, dict[str, Look]]] = []
@@ -78,24 +78,34 @@ class Soak:
         while time.monotonic() < self._end:
             with connected(self.path) as client:
                 while time.monotonic() < self._end and chance.random() > ABANDONED:
-                    self._one(client, chance)
+                    self.one(client, chance)
                 with self._program(chance) as process:
                     client.call(Start(pid=process.pid, backend="kernel", follow=True))
+
+    def begin(self, seconds: float) -> None:
+        """From now on it lasts so long."""
+        self.started = time.monotonic()
+        self._end = self.started + seconds
+        self._every = min(EVERY, seconds / 8)
 
     def stop(self) -> None:
         """End before the time."""
         self._end = 0
 
+    def processes(self) -> list[tuple[str, int]]:
+        """Return the names and the pids of the daemon's processes."""
+        found = children_named(NAME)
+        if len(found) != 1:
+            raise RuntimeError(f"there are {len(found)} attachers")
+        return [("worker", self.pid), ("attacher", found[0])]
+
     def watch(self) -> None:
         """Look at the daemon and the attacher until the end."""
         while time.monotonic() < self._end:
             time.sleep(self._every)
-            found = children_named(NAME)
-            if len(found) != 1:
-                raise RuntimeError(f"there are {len(found)} attachers")
-            self.looks.append((time.monotonic(), {"worker": _look(self.pid), "attacher": _look(found[0])}))
+            self.looks.append((time.monotonic(), {name: _look(pid) for name, pid in self.processes()}))
 
-    def _one(self, client: Client, chance: random.Random) -> None:
+    def one(self, client: Client, chance: random.Random) -> None:
         """Trace one program, to its end or for a while, and count what is told of it."""
         with self._program(chance) as process:
             started = client.call(Start(pid=process.pid, backend="kernel", follow=True, **chance.choice(_OPTIONS)))
@@ -147,14 +157,19 @@ def soak(folder: Path, flood: Path, *, seconds: float) -> list[Row]:
     with adopting(), daemon(folder) as (path, pid), _sleeping() as sleeper, connected(path) as client:
         # One trace that lasts keeps the attacher, as on a machine where somebody always traces.
         client.call(Start(pid=sleeper, backend="kernel", syscalls=("acct",)))
-        found = Soak(path, pid, flood, seconds)
+        found = Soak(path, pid, flood)
+        with connected(path) as first:
+            found.one(first, random.Random(0))
+        before = {name: _settled(of) for name, of in found.processes()}
+        found.begin(seconds)
         with ThreadPoolExecutor(CLIENTS + 1) as pool:
             tasks = [pool.submit(found.watch), *[pool.submit(found.trace, seed) for seed in range(CLIENTS)]]
             for task in as_completed(tasks):
                 if task.exception() is not None:
                     found.stop()
                 task.result()
-    return _rows(found, seconds)
+        after = {name: _settled(of, most=before[name].fds + MORE_FDS) for name, of in found.processes()}
+    return _rows(found, seconds, before, after)
 
 
 @contextlib.contextmanager
@@ -168,7 +183,7 @@ def _sleeping() -> Iterator[int]:
         process.wait()
 
 
-def _rows(found: Soak, seconds: float) -> list[Row]:
+def _rows(found: Soak, seconds: float, before: Mapping[str, Look], after: Mapping[str, Look]) -> list[Row]:
     """Return what was seen; raises RuntimeError where a process grew."""
     warm = found.started + min(WARM, seconds / 2)
     rows = [
@@ -178,17 +193,27 @@ def _rows(found: Soak, seconds: float) -> list[Row]:
     ]
     for name in ("worker", "attacher"):
         looks = [seen[name] for when, seen in found.looks if when >= warm]
-        # The least of each half: at any moment traces are on, which hold memory and descriptors.
+        # The least of each half: at any moment traces are on, which hold memory.
         half = max(1, len(looks) // 2)
-        early, late = (
-            Look(min(each.kib for each in part), min(each.fds for each in part))
-            for part in (looks[:half], looks[-half:])
-        )
+        early, late = (min(each.kib for each in part) for part in (looks[:half], looks[-half:]))
         rows.append(alone(f"memory of the {name}, MiB", [each.kib / 1024 for each in looks], ""))
-        rows.append(alone(f"descriptors of the {name}", [float(each.fds) for each in looks], ""))
-        if late.kib > early.kib + MORE_KIB or late.fds > early.fds + MORE_FDS:
-            raise RuntimeError(f"the {name} grew from {early} to {late}")
+        rows.append(alone(f"descriptors of the {name}, before and after", [before[name].fds, after[name].fds], ""))
+        if late > early + MORE_KIB or after[name].fds > before[name].fds + MORE_FDS:
+            raise RuntimeError(f"the {name} grew from {early} to {late} KiB, {before[name]} to {after[name]}")
     return rows
+
+
+def _settled(pid: int, most: int = 0) -> Look:
+    """Return a look at a process once it has no more than ``most`` descriptors, or for a while no fewer."""
+    found, since = _look(pid), time.monotonic()
+    patience = SETTLING if most else QUIET
+    while found.fds > most and time.monotonic() < since + patience:
+        time.sleep(0.05)
+        now = _look(pid)
+        if now.fds < found.fds:
+            since = time.monotonic()
+        found = now
+    return found
 
 
 def _look(pid: int) -> Look:
