@@ -128,7 +128,7 @@ def test_an_engine_and_a_trace_have_ids_of_one_kind():
     [
         ({"backend": "kernel"}, "backend.kernel"),
         ({"backend": "seccomp"}, "backend.seccomp"),
-        ({"deliver": "raw"}, "trace.raw"),
+        ({"deliver": "raw", "backend": "ptrace"}, "trace.raw"),
     ],
 )
 def test_what_is_not_there_is_said_before_anything_is_done(options, feature):
