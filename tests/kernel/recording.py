@@ -123,7 +123,16 @@ def narrow_program(folder: Path) -> Path:
     if compiler is None:
         pytest.skip("gcc is missing: install it to run the tests with compiled programs")
     source = folder / "narrow.c"
-    source.write_text('void _start(void) { int r; for (;;) __asm__ volatile("int $0x80" : "=a"(r) : "a"(64)); }')
+    # It sleeps in between, by nanosleep: nobody could read the records of one that does not as fast as they come.
+    source.write_text("""
+static const long millisecond[2] = {0, 1000000};
+void _start(void) {
+    for (int r;;) {
+        __asm__ volatile("int $0x80" : "=a"(r) : "a"(64));
+        __asm__ volatile("int $0x80" : "=a"(r) : "a"(162), "b"(millisecond), "c"(0) : "memory");
+    }
+}
+""")
     flags = ["-m32", "-O1", "-static", "-nostdlib", "-ffreestanding", "-fno-pie", "-no-pie"]
     if subprocess.run([compiler, *flags, "-o", folder / "narrow", source], check=False, timeout=60).returncode:
         pytest.skip("gcc makes no 32-bit programs here")
@@ -135,7 +144,9 @@ def taken(made: Recording, ring: int = RING) -> tuple[list[Record], Counters]:
     reader = Ring(made.shared.ring, made.shared.counters, ring)
     found: list[Record] = []
     try:
-        while data := reader.take():
+        left = reader.waiting
+        while left > 0 and (data := reader.take()):
+            left -= len(data)
             found += [_record(data, head) for head in records.heads(data)]
         return found, reader.counters()
     finally:
