@@ -95,6 +95,17 @@ def test_there_is_a_bound() -> None:
             client.call(End(recording=numbers[0]))
 
 
+def test_where_a_tracepoint_has_as_many_programs_as_it_can_all_calls_are_looked_at() -> None:
+    with attacher() as found, found.client(own_identity()) as client, found.client(own_identity()) as other:
+        for _ in range(64):
+            record(client, os.getpid())[1].close()
+        for _ in range(2):
+            _, ring = record(other, os.getpid())
+            os.getppid()
+            assert any(head.nr == GETPPID for head in heads(ring.take()))
+            ring.close()
+
+
 def test_odd_requests_are_refused() -> None:
     with attacher() as found, found.client(own_identity()) as client, open("/dev/null", "rb") as null:
         with pytest.raises(InvalidParams):

@@ -123,7 +123,8 @@ def test_the_calls_asked_for_are_recorded_of_the_process_asked_for() -> None:
         traces.begin(recording, pidfd)
         os.getppid()
         os.getuid()
-        assert [one.name for one in taken(recording)[0]] == ["getppid", "getppid"]
+        # Of the threads of this process, one that closed events for a test before may be ending.
+        assert [one.name for one in taken(recording)[0] if one.name] == ["getppid", "getppid"]
     finally:
         recording.close()
         os.close(pidfd)

@@ -234,21 +234,16 @@ class Service:
             return
         client.waiting.discard(asked)
         try:
-            if asked.refused or client not in self._clients:
-                asked.preparation.close()
-                return
-            recording = asked.preparation.take()
-            try:
-                traces.begin(recording, asked.pidfd)
-                _check_passing(recording)
-            except BaseException:
-                recording.close()
-                raise
+            recording = self._taken(client, asked)
+        except traces.Crowded:
+            self._prepare_again(client, asked)
+            return
         except Exception as error:  # as in _carry_out
             self._fail(client, asked.request, error)
+            recording = None
+        close_aside([asked.pidfd])
+        if recording is None:
             return
-        finally:
-            close_aside([asked.pidfd])
         client.last += 1
         client.recordings[client.last] = recording
         if recording.narrow is not None:
@@ -260,6 +255,32 @@ class Service:
         if not self._loaded:
             self._loaded = True
             threading.Thread(target=traces.load_rest, daemon=True).start()
+
+    def _taken(self, client: Client, asked: Asked) -> Recording | None:
+        """Return what was asked for, begun; None where nobody is to have it.  Raises what has kept us from it."""
+        if asked.refused or client not in self._clients:
+            asked.preparation.close()
+            return None
+        recording = asked.preparation.take()
+        try:
+            traces.begin(recording, asked.pidfd)
+            _check_passing(recording)
+        except BaseException:
+            recording.close()
+            raise
+        return recording
+
+    def _prepare_again(self, client: Client, asked: Asked) -> None:
+        """Prepare what looks at all calls, where the tracepoints of those asked for take no more programs."""
+        try:
+            asked.preparation = Preparation(asked.record, client.identity)
+        except RuntimeError as error:
+            close_aside([asked.pidfd])
+            self._fail(client, asked.request, LimitExceeded(f"no thread can be made: {error}", limit="threads"))
+            return
+        asked.prepared = False
+        client.waiting.add(asked)
+        self._selector.register(asked.preparation, selectors.EVENT_READ, (client, asked, asked.preparation))
 
     def _fail(self, client: Client, request: Request, error: Exception) -> None:
         if not isinstance(error, UtracedError):

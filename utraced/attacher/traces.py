@@ -160,11 +160,21 @@ def prepare(request: Record, identity: Identity, few: FewCalls | None = None) ->
         raise Unsupported("this kernel does not take the programs; the log says why", feature=_FEATURE) from error
 
 
+class Crowded(Exception):
+    """Tracepoints of single calls have as many programs as they can (BPF_TRACE_MAX_PROGS, kernel/trace/bpf_trace.c)."""
+
+
 def begin(recording: Recording, pidfd: int) -> None:
-    """Record the process behind ``pidfd``, which the client may trace; raises NoSuchProcess, Unsupported."""
+    """Record the process behind ``pidfd``, which the client may trace.
+
+    Raises NoSuchProcess, Unsupported, LimitExceeded, and Crowded, which one that looks at all calls never does.
+    """
+    by_call = recording.narrow is not None
     try:
         recording.attach()
     except OSError as error:
+        if by_call and error.errno == errno.E2BIG:
+            raise Crowded from error
         raise _refused(error) from error
     pid = pid_of(pidfd)
     recording.add(pid, _started(pid))
