@@ -39,7 +39,7 @@ def answer(request: dict[str, Any]) -> list[Any]:
         return [response(request, HELLO)]
     pid = request["params"]["pid"]
     reply = response(request, {"trace": 1, "backend": "ptrace"})
-    return [reply, event(kind="detached", pid=pid, trace=1, reason="target_exited")]
+    return [reply, event(kind="detached", pid=pid, trace=1, reason="target_exited", delivered=0, lost=0)]
 
 
 def job(tmp_path: Path, go_on: str, *words: str) -> list[str]:
