@@ -13,6 +13,8 @@ from utraced.linux.prctl import prctl
 _PR_SET_CHILD_SUBREAPER = 36
 _CPUCLOCK_SCHED = 2
 """Of a whole process (include/linux/posix-timers_types.h)."""
+ENDING = 5.0
+"""Seconds in which an attacher ends whose daemon has gone."""
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
@@ -40,8 +42,15 @@ def adopting() -> Iterator[None]:
         prctl(_PR_SET_CHILD_SUBREAPER, 0)
         for pid, name, _ in _children():
             if name.startswith("utraced"):
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
+                _reap(pid)
+
+
+def _reap(pid: int) -> None:
+    """Wait for the end of a process that ends by itself."""
+    end = time.monotonic() + ENDING
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(pid, os.WNOHANG) == (0, 0) and time.monotonic() < end:
+            time.sleep(0.01)
 
 
 def children_named(name: str) -> list[int]:
