@@ -24,6 +24,12 @@ from utraced.linux.attaching import VMLINUX
 UTRACED = (sys.executable, "-m", "utraced")
 
 
+def _listens(place: Path) -> bool:
+    """Tell whether somebody listens at a socket, without a connection: its flags have __SO_ACCEPTCON (net/unix)."""
+    lines = (line.split() for line in Path("/proc/net/unix").read_text().splitlines())
+    return any(words[-1] == str(place) and words[3] == "00010000" for words in lines)
+
+
 @contextmanager
 def socket_activated(place: Path, *words: str, name: str = "", by: Sequence[str] = ()) -> Iterator[Daemon]:
     """Give a daemon that will start, through the program ``by``, with the first connection to ``place``."""
@@ -35,7 +41,8 @@ def socket_activated(place: Path, *words: str, name: str = "", by: Sequence[str]
         start_new_session=True,
     )
     try:
-        until(place.exists, "the socket")
+        # Between bind and listen it is there, and refuses.
+        until(lambda: _listens(place), "the socket")
         yield Daemon(process, str(place))
     finally:
         process.terminate()
