@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import ctypes
 import os
 import pickle
@@ -15,6 +16,8 @@ from typing import TypeVar
 import pytest
 
 NOBODY = 65534
+# Whoever has become another user may not be able to read the interpreter's files any more.
+codecs.lookup("ascii")
 
 Returned = TypeVar("Returned")
 
@@ -51,6 +54,39 @@ def child(prepare: Callable[[], None] = lambda: None) -> Iterator[int]:
         os.close(ready)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
+
+
+@contextmanager
+def gated(act: Callable[[], object]) -> Iterator[tuple[int, Callable[[], None]]]:
+    """Give the pid of a child, and what lets it go on: it does ``act`` then, and exits with 0.
+
+    At the end it is killed, where it still runs, and reaped.
+    """
+    waits, gate = os.pipe()
+    pid = fork()
+    if pid == 0:
+        try:
+            os.close(gate)
+            os.read(waits, 1)
+            act()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(waits)
+    closed = False
+
+    def go() -> None:
+        nonlocal closed
+        if not closed:
+            closed = True
+            os.close(gate)
+
+    try:
+        yield pid, go
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        go()
 
 
 @contextmanager

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.attacher.clients import AttacherClient, attacher, close
-from tests.children import NOBODY, child, fork, needs_root, own_program
+from tests.children import NOBODY, child, gated, needs_root, own_program
 from tests.kernel.recording import RING, narrow_program
 from tests.kernel.test_bpf_recording import programs
 from tests.live.machine import until
@@ -184,25 +183,15 @@ def test_a_user_has_not_all_that_the_kernel_can_hold() -> None:
 
 def test_a_32_bit_program_that_is_executed_is_seen(tmp_path: Path) -> None:
     program = narrow_program(tmp_path)
-    reading, writing = os.pipe()
-    pid = fork()
-    if pid == 0:
-        try:
-            os.close(writing)
-            os.read(reading, 1)
-            os.execv(program, [str(program)])
-        finally:
-            os._exit(1)
-    with attacher() as found, found.client(own_identity()) as client:
-        try:
-            _, ring = record(client, pid, i386=(64,))
-            os.close(writing)
-            until(lambda: any(head.abi == 1 for head in heads(ring.take())), "a call of a 32-bit program")
-            ring.close()
-        finally:
-            os.close(reading)
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+    with (
+        attacher() as found,
+        found.client(own_identity()) as client,
+        gated(lambda: os.execv(program, [str(program)])) as (pid, go),
+    ):
+        _, ring = record(client, pid, i386=(64,))
+        go()
+        until(lambda: any(head.abi == 1 for head in heads(ring.take())), "a call of a 32-bit program")
+        ring.close()
 
 
 def test_a_worker_s_new_connection_takes_the_place_of_its_former() -> None:

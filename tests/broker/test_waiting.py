@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import struct
@@ -86,3 +87,22 @@ def test_its_children_keep_nothing_else() -> None:
         return os.read(reading, 1)
 
     assert isolated(close) == b""
+
+
+def test_connections_are_closed_where_no_descriptor_is_left() -> None:
+    def close() -> list[int]:
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        waiting = Waiting()
+        most = max(int(name) for name in os.listdir("/proc/self/fd")) + 8
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        filled: list[socket.socket] = []
+        for _ in range(3):
+            with suppress(OSError):
+                while True:
+                    filled.append(socket.socket())
+            for sock in filled:
+                waiting.drop(sock)
+            waiting.leave()
+        return [sock.fileno() for sock in filled]
+
+    assert set(isolated(close)) == {-1}

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.children import fork
+from tests.children import gated
 from utraced.api import call_records as records
 from utraced.kernel import tracepoints
 from utraced.kernel.bpf_captures import largest
@@ -164,20 +164,11 @@ def recorded_bytes(made: Recording) -> bytes:
 
 def run(made: Recording, function: Callable[[], object], started: tuple[int, int] = ANY_TIME) -> int:
     """Call ``function`` in a child that is recorded; return the child's pid when it has ended."""
-    reading, writing = os.pipe()
-    pid = fork()
-    if pid == 0:
-        try:
-            os.close(writing)
-            os.read(reading, 1)
-            function()
-        finally:
-            os._exit(0)
-    os.close(reading)
-    made.add(pid, started)
-    os.close(writing)
-    os.waitpid(pid, 0)
-    return pid
+    with gated(function) as (pid, go):
+        made.add(pid, started)
+        go()
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return pid
 
 
 def _record(data: bytes, head: records.Head) -> Record:

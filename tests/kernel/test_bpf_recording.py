@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.children import fork, libc
+from tests.children import fork, gated, libc
 from tests.kernel import recording as support
 from tests.kernel.recording import ANY_TIME, recording, run, taken
 from tests.live.machine import until
@@ -132,31 +132,20 @@ def test_nothing_is_told_any_more_of_few_calls_once_it_is_closed() -> None:
 
 def test_a_32_bit_program_that_is_executed_is_told_of(tmp_path: Path) -> None:
     program = support.narrow_program(tmp_path)
-    with recording("getppid", by_call=True) as made:
-        reading, writing = os.pipe()
-        pid = fork()
-        if pid == 0:
-            try:
-                os.close(writing)
-                os.read(reading, 1)
-                os.execv(program, [str(program)])
-            finally:
-                os._exit(1)
+    with (
+        recording("getppid", by_call=True) as made,
+        gated(lambda: os.execv(program, [str(program)])) as (pid, go),
+    ):
         made.add(pid, ANY_TIME)
         assert made.narrow is not None
         assert not select.select([made.narrow], [], [], 0)[0]
-        os.close(writing)
-        try:
-            assert select.select([made.narrow], [], [], 60)[0]
-            made.widen()
-            assert made.narrow is None
-            reader = Ring(made.shared.ring, made.shared.counters, support.RING)
-            until(lambda: any(head.abi == 1 for head in records.heads(reader.take())), "a call of a 32-bit program")
-            reader.close()
-        finally:
-            os.close(reading)
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+        go()
+        assert select.select([made.narrow], [], [], 60)[0]
+        made.widen()
+        assert made.narrow is None
+        reader = Ring(made.shared.ring, made.shared.counters, support.RING)
+        until(lambda: any(head.abi == 1 for head in records.heads(reader.take())), "a call of a 32-bit program")
+        reader.close()
 
 
 def test_nothing_is_left_after_it_is_closed() -> None:

@@ -6,15 +6,14 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
 
-from tests.children import child, fork, libc, needs_root
+from tests.children import child, gated, libc, needs_root
 from tests.kernel.recording import RING, needs_bpf, recording
 from tests.kernel.recording import run as run_recorded
 from tests.kernel.test_bpf_recording import programs
@@ -203,32 +202,6 @@ def test_records_are_passed_on(worker: tuple[Client, int]) -> None:
     assert sum(event.count for event in passed) == len(heads)
     assert isinstance(told[-1], events.Detached)
     assert (told[-1].delivered, told[-1].lost) == (len(heads), 0)
-
-
-@contextmanager
-def gated(act: Callable[[], object]) -> Iterator[tuple[int, Callable[[], None]]]:
-    """Give a child that does ``act`` when it is let go, and what lets it go and waits for its end."""
-    reading, writing = os.pipe()
-    pid = fork()
-    if pid == 0:
-        try:
-            os.close(writing)
-            os.read(reading, 1)
-            act()
-        finally:
-            os._exit(1)
-    os.close(reading)
-    gate = [writing]
-
-    def go() -> None:
-        os.close(gate.pop())
-        os.waitpid(pid, 0)
-
-    try:
-        yield pid, go
-    finally:
-        if gate:
-            go()
 
 
 @pytest.mark.parametrize("from_exec", [False, True], ids=["at once", "from its exec"])

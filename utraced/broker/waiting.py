@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
+from contextlib import suppress
 from typing import NamedTuple
 
 from utraced.linux.saying import log
@@ -30,6 +31,8 @@ class Waiting:
     def __init__(self) -> None:
         self._of_user: dict[int, deque[Accepted]] = {}
         self._surplus: list[socket.socket] = []
+        # Had in advance: when all descriptors are in use, closing some is what there is to do.
+        self._pipe: tuple[int, int] | None = os.pipe()
 
     def __bool__(self) -> bool:
         """Tell whether somebody waits."""
@@ -63,23 +66,21 @@ class Waiting:
             return
         surplus, self._surplus = self._surplus, []
         try:
-            reading, writing = os.pipe()
-        except OSError as error:
-            self._surplus = surplus
-            log.error("connections cannot be closed for now: %s", error.strerror)
-            return
-        try:
+            reading, writing = self._pipe or os.pipe()
+            self._pipe = reading, writing
             if os.fork() == 0:
                 _outlive(reading, [sock.fileno() for sock in surplus])
         except OSError as error:
             self._surplus = surplus
             log.error("connections cannot be closed for now: %s", error.strerror)
-        else:
-            for sock in surplus:
-                sock.close()
-        finally:
-            os.close(reading)
-            os.close(writing)
+            return
+        for sock in surplus:
+            sock.close()
+        self._pipe = None
+        os.close(reading)
+        os.close(writing)
+        with suppress(OSError):  # of the whole machine: then it is tried again when it is needed
+            self._pipe = os.pipe()
 
 
 def _outlive(reading: int, fds: list[int]) -> None:
