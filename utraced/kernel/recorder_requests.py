@@ -12,12 +12,11 @@ from msgspec import Meta
 
 from utraced.errors import LimitExceeded, NoSuchObject, NoSuchProcess, PermissionDenied, Unsupported
 from utraced.model import Empty, Index, Value
+from utraced.observing.paths import MOST_BYTES
 from utraced.rpc.method import Method, Registry
 
 MAX_NUMBERS = 512
 """Calls of one ABI."""
-MAX_PREFIX = 256
-"""Bytes of the beginning of a path."""
 RING_SIZES = (1 << 20, 64 << 20)
 """The smallest and the largest ring, in bytes."""
 
@@ -55,7 +54,7 @@ class Record(Method[Recorded], frozen=True):
     stacks: bool = False
     ring_size: Annotated[int, Meta(ge=RING_SIZES[0], le=RING_SIZES[1])] = 16 << 20
     failed_only: bool = False
-    path_prefix: Annotated[bytes, Meta(max_length=MAX_PREFIX)] = b""
+    path_prefix: Annotated[bytes, Meta(max_length=MOST_BYTES)] = b""
 
 
 class End(Method[Empty], frozen=True):

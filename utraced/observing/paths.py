@@ -12,6 +12,7 @@ from utraced.syscalls.memory import Memory
 from .stop import SyscallStop
 
 MOST_BYTES = 256
+"""Of the beginning of a path."""
 
 
 def prefix_of(text: str | None) -> bytes:
