@@ -94,7 +94,8 @@ def hostile(folder: Path, *, seconds: float) -> list[Row]:
     Raises RuntimeError where it grew or died, and what the client raises where it did not answer.
     """
     with daemon(folder) as (path, pid):
-        attack(path, WARM, 0)  # what is loaded and cached is not growth
+        # What is loaded and cached is not growth.  It is another's: one's own packets have to be waited for.
+        os.waitpid(_attacker(path, WARM, 0), 0)
         before = _settled(pid)
         waits = _asked_beside(path, seconds)
         after = _settled(pid)
@@ -107,11 +108,17 @@ def hostile(folder: Path, *, seconds: float) -> list[Row]:
     ]
 
 
-def _asked_beside(path: Path, seconds: float) -> list[float]:
-    """Ask for hello until a child has done with its attack; return the microseconds of each answer."""
+def _attacker(path: Path, seconds: float, seed: int) -> int:
+    """Return the pid of a child that attacks; it fails where it could not send a packet."""
     child = os.fork()
     if child == 0:
-        os._exit(0 if attack(path, seconds, 1) else 1)
+        os._exit(0 if attack(path, seconds, seed) else 1)
+    return child
+
+
+def _asked_beside(path: Path, seconds: float) -> list[float]:
+    """Ask for hello until a child has done with its attack; return the microseconds of each answer."""
+    child = _attacker(path, seconds, 1)
     waits: list[float] = []
     with connected(path) as client:
         while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):

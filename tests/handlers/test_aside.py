@@ -1,6 +1,7 @@
 import threading
 
 import anyio
+import anyio.from_thread
 import pytest
 
 from utraced.errors import TimedOut
@@ -73,3 +74,43 @@ def test_the_deadline_leaves_the_thread_behind(monkeypatch):
         go.set()
 
     anyio.run(stuck)
+
+
+def test_a_thread_that_is_left_behind_keeps_its_place_until_it_is_done():
+    """Or a client that hangs up and connects again has ever more of them busy."""
+    go, done = threading.Event(), threading.Event()
+
+    async def main():
+        mine = module.Share(lambda _: None, lambda: 0)
+        module.share.set(mine)
+        begun = anyio.Event()
+
+        def stuck():
+            anyio.from_thread.run_sync(begun.set)
+            go.wait(20)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(aside, stuck)
+            await begun.wait()
+            tasks.cancel_scope.cancel()
+        assert mine.places.borrowed_tokens == 0
+        assert mine.threads.borrowed_tokens == 1
+        go.set()
+        await aside(done.set)
+        for number in range(module.AT_ONCE):  # all are there again
+            await mine.threads.acquire_on_behalf_of(number)
+
+    anyio.run(main)
+    assert done.is_set()
+
+
+def test_what_is_given_up_before_it_has_begun_never_does():
+    async def main():
+        threads = anyio.CapacityLimiter(1)
+        run = module._Run(lambda: 1 / 0, threads)
+        await threads.acquire_on_behalf_of(run)
+        run.give_up()
+        assert threads.borrowed_tokens == 0
+        assert run() is None
+
+    anyio.run(main)

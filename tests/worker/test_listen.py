@@ -21,6 +21,7 @@ from utraced.linux.systemd import Notifier
 from utraced.worker import listen
 from utraced.worker.serve import serve_listening
 
+CROWD = 600
 HELLO = b'{"jsonrpc":"2.0","id":1,"method":"daemon.hello"}'
 
 
@@ -51,6 +52,31 @@ def test_each_connection_is_a_session_of_its_own(daemon: Daemon) -> None:
 def test_peers_are_told_who_the_kernel_says_they_are(daemon: Daemon) -> None:
     with daemon.connect() as peer:
         assert peer.call("daemon.hello")["peer"]["pid"] == os.getpid()
+
+
+def test_a_newcomer_does_not_wait_behind_a_process_with_many_connections() -> None:
+    """All have connected before the daemon begins: sessions are numbered in the order in which they are served."""
+    with listener("crowded") as sock:
+        address, (ready, say) = address_of(sock), os.pipe()
+        crowd = fork()
+        if crowd == 0:
+            try:
+                peers = [Peer(address) for _ in range(CROWD)]
+                for peer in peers:
+                    peer.socket.send(HELLO)
+                os.write(say, b"!")
+                signal.pause()
+            finally:
+                os._exit(1)
+        os.close(say)
+        try:
+            assert os.read(ready, 1) == b"!"
+            with Peer(address) as peer, activated({"all": sock}):
+                assert peer.call("daemon.hello")["session"] < CROWD // 2
+        finally:
+            os.close(ready)
+            os.kill(crowd, signal.SIGKILL)
+            os.waitpid(crowd, 0)
 
 
 def test_the_limits_of_sessions_are_told(daemon: Daemon) -> None:

@@ -45,7 +45,6 @@ class Answers:
         "_created",
         "_over",
         "_session",
-        "_share",
         "_tasks",
         "_turns",
         "_waits",
@@ -69,7 +68,6 @@ class Answers:
         self._account = account
         self._tasks = tasks
         self._over = False
-        self._share: aside.Share | None = None
         self._created: dict[Batch, int] | None = None
         self.waiting: dict[Request, anyio.CancelScope] = {}
 
@@ -121,8 +119,8 @@ class Answers:
     ) -> None:
         """Wait for a request's result and answer it."""
         turns, account = self._turns, self._account
-        self._share = self._share or aside.Share(partial(turns.spend, account), partial(turns.resting, account))
-        aside.share.set(self._share)
+        account.share = account.share or aside.Share(partial(turns.spend, account), partial(turns.resting, account))
+        aside.share.set(account.share)
         outcome: Any = Cancelled("the request was cancelled")
         bug: Exception | None = None
         try:

@@ -6,11 +6,10 @@ import asyncio
 import errno
 import logging
 import os
+import resource
 import socket
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import anyio.abc
 
@@ -22,6 +21,7 @@ from utraced.linux.listening import Listening
 from utraced.model import Peer, SessionAccess
 from utraced.rpc.method import Registry
 
+from .arrivals import Arrivals, Arrived
 from .refusing import leave, refuse
 from .turns import Turns
 
@@ -33,19 +33,14 @@ REFUSED_AT_ONCE = 100
 """Connections of others that wait for their answer; more are closed without."""
 RETRY = 0.1
 """Seconds until a connection is accepted that lacked a descriptor or memory."""
+ACCEPTED = 64
+"""Connections accepted at a time: a microsecond or two each."""
+MOST_ARRIVED = 2048
+"""Connections that wait to be served, and at most a quarter of the descriptors; further ones wait in the kernel."""
 SHORT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
 Serve = Callable[[socket.socket, Session, int], None]
 """Serves a session over its socket until its end; the pidfd of its peer is the third argument."""
-
-
-class Arrived(NamedTuple):
-    """A connection that came in at socket ``name``; ``check`` raises where it is not served."""
-
-    sock: socket.socket
-    name: str
-    access: SessionAccess
-    check: Callable[[Peer], None] | None
 
 
 class Acceptor:
@@ -66,7 +61,9 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._sources: dict[int, Callable[[], None]] = {}
         self._paused: asyncio.Handle | None = None
-        self._unserved: deque[Arrived] = deque()
+        self._going: asyncio.Handle | None = None
+        self._arrivals = Arrivals()
+        self._most = min(MOST_ARRIVED, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self._refused = 0
         self._short = False
 
@@ -88,56 +85,72 @@ class Acceptor:
 
     def close(self) -> None:
         """Take no more connections; those that could not be served yet are closed."""
-        if self._paused is not None:
-            self._paused.cancel()
+        for handle in (self._paused, self._going):
+            if handle is not None:
+                handle.cancel()
         for fd in self._sources:
             self._loop.remove_reader(fd)
         self._sources.clear()
-        while self._unserved:
-            leave(self._unserved.popleft().sock)
+        while self._arrivals:
+            for arrived in self._arrivals.turn():
+                leave(arrived.sock)
 
     def _accept(self, listener: Listening) -> None:
-        try:
-            sock, _address = listener.socket.accept()
-        except BlockingIOError:
-            return
-        except OSError as error:
-            if error.errno in SHORT_OF:
-                self._lack(error)
-            return  # else the peer is gone again (accept(2))
-        self.take(sock, listener.name, check=_check)
-
-    def take(
-        self,
-        sock: socket.socket,
-        name: str,
-        *,
-        access: SessionAccess = "full",
-        check: Callable[[Peer], None] | None = None,
-    ) -> None:
-        """Make a connection that came in at socket ``name`` a session, unless ``check`` raises."""
-        self._unserved.append(Arrived(sock, name, access, check))
+        for _ in range(min(ACCEPTED, self._most - len(self._arrivals))):
+            try:
+                sock, _address = listener.socket.accept()
+            except BlockingIOError:
+                break
+            except OSError as error:
+                if error.errno in SHORT_OF:
+                    self._lack(error)
+                    return
+                continue  # the peer is gone again (accept(2))
+            self._arrive(sock, listener.name, "full", _check)
         self._go_on()
 
+    def take(self, sock: socket.socket, name: str, *, access: SessionAccess = "full") -> None:
+        """Make a connection that came in at socket ``name`` a session."""
+        self._arrive(sock, name, access, None)
+        self._go_on()
+
+    def _arrive(
+        self, sock: socket.socket, name: str, access: SessionAccess, check: Callable[[Peer], None] | None
+    ) -> None:
+        try:
+            who = peer(sock)
+        except OSError:
+            leave(sock)  # nobody can be told apart whom the kernel does not name
+        else:
+            self._arrivals.add(Arrived(sock, who, name, access, check))
+
     def _go_on(self) -> None:
-        """Serve what has arrived, as far as that goes now."""
-        while self._unserved and self._paused is None:
-            arrived = self._unserved.popleft()
+        """Serve one connection of each client; what is left has its turn when the loop has seen to everything else."""
+        if self._going is not None:
+            self._going.cancel()
+            self._going = None
+        if self._paused is not None:
+            return
+        for arrived in self._arrivals.turn():
+            if self._paused is not None:
+                self._arrivals.put_back(arrived)
+                continue
             try:
                 self._make(arrived)
             except Exception:
                 # A bug of ours ends this connection, and no other.
                 log.exception("a connection ended by an internal error")
                 leave(arrived.sock)
+        if self._arrivals and self._paused is None:
+            self._going = self._loop.call_soon(self._go_on)
 
     def _make(self, arrived: Arrived) -> None:
-        sock = arrived.sock
+        sock, who = arrived.sock, arrived.who
         try:
-            who = peer(sock)
             pidfd = peer_pidfd(sock)
         except OSError as error:
             if error.errno in SHORT_OF:
-                self._unserved.appendleft(arrived)
+                self._arrivals.put_back(arrived)
                 self._lack(error)
             else:
                 leave(sock)  # the peer has ended

@@ -11,8 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from select import EPOLLIN
 from time import monotonic_ns, thread_time_ns
+from typing import TYPE_CHECKING
 
 from utraced.errors import LimitExceeded
+
+if TYPE_CHECKING:
+    from utraced.handlers.aside import Share
 
 LONG_NS = 150_000
 """Nanoseconds: a packet that takes longer makes its client rest."""
@@ -32,15 +36,16 @@ KEPT = 64
 
 
 class Account:
-    """What one client, a process with all its connections, has used."""
+    """What one client, a process with all its connections, has used; ``share`` is its part of the threads."""
 
-    __slots__ = ("connections", "finish_ns", "free_ns", "rested_ns", "watched_ns")
+    __slots__ = ("connections", "finish_ns", "free_ns", "rested_ns", "share", "watched_ns")
 
     def __init__(self) -> None:
         self.connections = 0
         self.finish_ns = 0
         self.free_ns = 0
         self.rested_ns = -PRESENT_NS
+        self.share: Share | None = None
         self.watched_ns = 0
 
 
