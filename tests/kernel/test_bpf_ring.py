@@ -88,8 +88,8 @@ def test_records_go_round(written: Written, ring: Ring) -> None:
 
 
 def test_counters_are_read(written: Written, ring: Ring) -> None:
-    os.pwrite(written.counters, COUNTERS.pack(-1, 2, 3, 4, 5, 6, 7), 0)
-    assert ring.counters() == Counters(-1, 2, 3, 4, 5, 6, 7)
+    os.pwrite(written.counters, COUNTERS.pack(-1, 2, 3, 4, 5, 6, 7, True), 0)
+    assert ring.counters() == Counters(-1, 2, 3, 4, 5, 6, 7, True)
 
 
 @given(st.binary(max_size=200), st.booleans())

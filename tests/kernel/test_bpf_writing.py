@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.children import become, fork, libc, needs_root
-from tests.kernel.recording import ANY_TIME, Record, recording, taken
+from tests.kernel.recording import ANY_TIME, RING, Record, recording, taken
 from utraced.api import call_records as records
 from utraced.kernel.bpf_layout import Guard
+from utraced.kernel.bpf_recording import Recording
 from utraced.kernel.bpf_ring import Counters
 
 USER = 61_234
 CALLS = 50
+SMALL = 4096
 INITIAL_USER_NAMESPACE = 0xEFFFFFFD
 OWN = Guard(USER, USER, 0, INITIAL_USER_NAMESPACE)
 
@@ -46,28 +48,40 @@ def own(then: Callable[[], object] = calls) -> Callable[[], None]:
 
 
 def guarded(
-    function: Callable[[], object], *, guard: Guard = OWN, follow: bool = False
+    function: Callable[[], object], *, guard: Guard = OWN, follow: bool = False, ring: int = RING
 ) -> tuple[list[Record], Counters]:
     """Record a child that sleeps until it is what ``function`` makes of it."""
-    with recording("getppid", guard=guard, follow=follow) as made:
-        ready, say = os.pipe()
-        go, gate = os.pipe()
-        pid = fork()
-        if pid == 0:
-            try:
-                os.close(gate)
-                own(lambda: (os.write(say, b"!"), os.read(go, 1)))()
-                function()
-            finally:
-                os._exit(0)
-        os.close(go)
-        assert os.read(ready, 1) == b"!"
-        made.add(pid, ANY_TIME)
-        os.close(gate)
-        os.waitpid(pid, 0)
-        os.close(ready)
-        os.close(say)
-        return taken(made)
+    with recording("getppid", guard=guard, follow=follow, ring=ring) as made:
+        run_guarded(made, function)
+        return taken(made, ring)
+
+
+def run_guarded(made: Recording, function: Callable[[], object]) -> None:
+    """Have a child of the user recorded, which does ``function`` and ends."""
+    ready, say = os.pipe()
+    go, gate = os.pipe()
+    pid = fork()
+    if pid == 0:
+        try:
+            os.close(gate)
+            own(lambda: (os.write(say, b"!"), os.read(go, 1)))()
+            function()
+        finally:
+            os._exit(0)
+    os.close(go)
+    assert os.read(ready, 1) == b"!"
+    made.add(pid, ANY_TIME)
+    os.close(gate)
+    os.waitpid(pid, 0)
+    os.close(ready)
+    os.close(say)
+
+
+def hide_unseen() -> None:
+    """Fill a small ring, then stop to qualify: the record that says so finds no room."""
+    calls()
+    libc().prctl(4, 0, 0, 0, 0)
+    calls()
 
 
 def of_calls(found: list[Record]) -> int:
@@ -90,6 +104,16 @@ def test_nothing_of_one_that_is_not_dumpable() -> None:
     found, counters = guarded(hide)
     assert whats(found) == [records.DETACHED]
     assert counters.processes == -1
+
+
+@needs_root
+def test_silence_is_known_where_its_record_finds_no_room() -> None:
+    found, counters = guarded(hide_unseen, ring=SMALL)
+    assert records.DETACHED not in whats(found)
+    assert (counters.processes, counters.silenced) == (-1, True)
+    found, counters = guarded(calls, ring=SMALL)
+    assert (counters.processes, counters.silenced) == (-1, False)
+    assert counters.dropped
 
 
 @needs_root

@@ -17,6 +17,7 @@ from tests.children import child, gated, libc, needs_root
 from tests.kernel.recording import RING, needs_bpf, recording
 from tests.kernel.recording import run as run_recorded
 from tests.kernel.test_bpf_recording import programs
+from tests.kernel.test_bpf_writing import OWN, SMALL, hide_unseen, run_guarded
 from tests.live.machine import children, state, status, until, wait_end
 from tests.observing.test_recorded import Owner
 from utracectl.client import Client, client_of
@@ -357,3 +358,35 @@ def test_a_trace_may_end_while_it_is_being_stopped(end: str) -> None:
             played.close()
     ends = [event.reason for event in told if isinstance(event, events.Detached)]
     assert ends == (["target_exited"] if end == "exits" else [])
+
+
+def test_a_trace_that_ends_in_silence_says_so_where_the_record_of_that_finds_no_room() -> None:
+    played, told = Played(), []
+    trace_ = Trace(Owner(), Selection(("all",)))
+
+    async def dialogue() -> None:
+        over = anyio.Event()
+
+        def tell(event: events.Event) -> None:
+            told.append(event)
+            if isinstance(event, events.Detached):
+                over.set()
+
+        recorded = Recorded(trace_, os.getpid(), tell)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(played.recorder.run)
+            async with anyio.create_task_group() as beginning:
+                beginning.start_soon(played.recorder.begin, Record(pidfd=0), 0, recorded)
+                answer = {"recording": 1, "ring": 0, "counters": 1, "ring_size": SMALL}
+                played.answer(await played.asked(), answer, made.shared)
+            run_guarded(made, hide_unseen)  # the loop, which would make room, stands still
+            await over.wait()
+            tasks.cancel_scope.cancel()
+
+    with recording("getppid", guard=OWN, ring=SMALL) as made:
+        try:
+            anyio.run(dialogue)
+        finally:
+            played.close()
+    assert [event.reason for event in told if isinstance(event, events.Detached)] == ["policy"]
+    assert trace_.dropped

@@ -24,7 +24,7 @@ class Counters(NamedTuple):
 
     ``processes`` in its map, besides the one it began with; records ``dropped`` for want of room, and of those the
     ``entries``, ``exits`` and ``others``; ``faults`` of calls that pointed to what was not there; processes
-    ``unfollowed``, for which the map had no room.
+    ``unfollowed``, for which the map had no room.  ``silenced``: the last one that left stopped to qualify.
     """
 
     processes: int
@@ -34,6 +34,7 @@ class Counters(NamedTuple):
     others: int
     faults: int
     unfollowed: int
+    silenced: bool
 
 
 class Ring:

@@ -16,6 +16,7 @@ from .bpf_layout import (
     COUNTER_LEFT,
     COUNTER_OTHERS,
     COUNTER_PROCESSES,
+    COUNTER_SILENCED,
     MAPS,
     MEMBER,
     MEMBER_SINCE,
@@ -203,20 +204,26 @@ class Writer:
         program.set(R0, 0)
         program.exit()
         program.label("refuse")
-        self.forget(program)
+        self.forget(program, silenced=True)
         program.set(R8, 0)
         self.small(program, records.DETACHED, 0, nr=R8)
         program.goto("out")
         return program.code()
 
-    def forget(self, program: Program) -> None:
-        """Take the current process out of the map."""
+    def forget(self, program: Program, *, silenced: bool = False) -> None:
+        """Take the current process out of the map.
+
+        Whether the last one was ``silenced`` is kept with the counters: its record may find no room.
+        """
         program.mov(R1, R7)
         program.compute("rsh", R1, value=32)
         program.stx("u32", FP, KEY, R1)
         self.map_call(program, MAPS.processes, MAP_DELETE)
         name = f"forgot{len(program)}"
         program.jump("ne", R0, name, value=0)  # another thread was first
+        # Before it is counted out: that is what the reader looks for.
+        program.load_value(R1, MAPS.counters, COUNTER_SILENCED)
+        program.st("u64", R1, 0, int(silenced))
         self.count(program, COUNTER_PROCESSES, -1)
         self.count(program, COUNTER_LEFT, 1)
         program.label(name)

@@ -187,6 +187,8 @@ class Recorder:
         counters = reading.ring.counters()
         reading.recorded.count_dropped(counters.entries)
         reading.recorded.count_records(counters.dropped)
+        if reason == "target_exited" and counters.silenced:
+            reason = "policy"  # the record that says so has found no room
         reading.ring.close()
         reading.recorded.end(reason, monotonic_ns())
 
