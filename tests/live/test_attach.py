@@ -80,7 +80,7 @@ def test_a_process_without_its_main_thread_is_traced(busy: Path, tmp_path: Path,
         assert all(each.state == "held" for each in attached.threads)
         client.call(engine.Detach(engine=attached.engine))
         target.is_free()
-        started = client.call(trace.Start(pid=target.pid))
+        started = client.call(trace.Start(pid=target.pid, backend="ptrace"))
         while not any(isinstance(event, events.Syscall) for event in client.poll(30)):
             pass
         client.call(trace.Stop(trace=started.trace))
@@ -100,7 +100,7 @@ def test_a_stopped_process_stays_stopped_until_it_is_continued(client: Client) -
             attached = client.call(engine.Attach(pid=pid, hold=hold))
             client.call(engine.Detach(engine=attached.engine))
             until(lambda: tracer(pid) == 0 and state(pid) == "T", "detached and stopped")
-        started = client.call(trace.Start(pid=pid))
+        started = client.call(trace.Start(pid=pid, backend="ptrace"))
         client.call(trace.Stop(trace=started.trace))
         until(lambda: tracer(pid) == 0 and state(pid) == "T", "detached and stopped")
         os.kill(pid, signal.SIGCONT)
@@ -125,14 +125,14 @@ def test_a_thousand_threads_are_attached_and_let_go(busy: Path, tmp_path: Path, 
         assert all(each.state == "held" for each in attached.threads)
         client.call(engine.Detach(engine=attached.engine))
         target.is_free(only=1)
-        started = client.call(trace.Start(pid=target.pid))
+        started = client.call(trace.Start(pid=target.pid, backend="ptrace"))
         client.call(trace.Stop(trace=started.trace))
         target.is_free(only=1)
 
 
 def test_two_engines_share_a_process_beside_a_trace(busy: Path, tmp_path: Path, client: Client) -> None:
     with counting(busy, tmp_path, 2) as target:
-        started = client.call(trace.Start(pid=target.pid))
+        started = client.call(trace.Start(pid=target.pid, backend="ptrace"))
         first = client.call(engine.Attach(pid=target.pid, hold=True)).engine
         second = client.call(engine.Attach(pid=target.pid, hold=True)).engine
         client.call(engine.Detach(engine=first))
@@ -208,7 +208,7 @@ def _trace(client: Client, pid: int) -> int | None:
     """Start and stop traces until the process ends; return the last trace where its end was not told yet."""
     while True:
         try:
-            number = client.call(trace.Start(pid=pid)).trace
+            number = client.call(trace.Start(pid=pid, backend="ptrace")).trace
         except NoSuchProcess:
             return None
         if any(_ends(event, number) for event in client.poll(30)):

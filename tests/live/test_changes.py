@@ -44,7 +44,7 @@ def test_a_call_fails_as_a_client_wants(
 ) -> None:
     heard = Listener(client)
     with told(program, "open") as target:
-        started = client.call(trace.Start(pid=target.pid, syscalls=("openat",)))
+        started = client.call(trace.Start(pid=target.pid, syscalls=("openat",), backend="ptrace"))
         number = attach(client, target.pid, "openat", syscall_entry="hold", syscall_exit="report")
         target.go()
         heard.hear(events.SyscallEntry, engine=number, held=True)

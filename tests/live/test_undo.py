@@ -31,7 +31,7 @@ from utraced.api import engine, trace
 link = start_worker()
 client = client_of(link)
 pid = int(sys.argv[1])
-client.call(trace.Start(pid=pid, follow=True))
+client.call(trace.Start(pid=pid, follow=True, backend="ptrace"))
 client.call(engine.Attach(pid=pid, hold=True, follow=True))
 if os.fork() == 0:
     os.write(1, b"child %d\n" % os.getpid())
@@ -55,7 +55,7 @@ def connected() -> Iterator[tuple[Client, int]]:
 
 def start_all(client: Client, pid: int) -> None:
     """Do all that there is to be undone: a trace, an engine that holds, and one that is told of everything."""
-    client.call(trace.Start(pid=pid, follow=True))
+    client.call(trace.Start(pid=pid, follow=True, backend="ptrace"))
     client.call(engine.Attach(pid=pid, hold=True, follow=True))
     number = client.call(engine.Attach(pid=pid, events=("syscall_entry", "signal", "exit"))).engine
     client.call(thread.Stop(engine=number))

@@ -88,6 +88,16 @@ def test_privileged_programs_are_refused(daemon: System, set_uid: Path, with_cap
             assert kind_of(daemon.address, found.pid) == "permission_denied"
 
 
+@pytest.mark.parametrize(("overflow", "backend"), [("drop", "kernel"), ("block", "ptrace")])
+def test_a_user_has_the_kernel_record_without_asking_for_it(daemon: System, overflow: str, backend: str) -> None:
+    def ask(pid: int) -> str:
+        with Peer(daemon.address) as peer:
+            return str(peer.call("trace.start", pid=pid, overflow=overflow)["backend"])
+
+    with child(lambda: own_program(ADA)) as pid:
+        assert as_user(lambda: ask(pid), ADA) == backend
+
+
 def recorded(address: str, program: Path) -> list[dict[str, Any]]:
     """As ADA: return what is told of a process that executes a program, until its trace is over."""
     started = starting(program)

@@ -90,7 +90,7 @@ def use(place: Path) -> None:
         peer.call("memory.write", engine=engine, address=address, data=data)
         peer.call("thread.signal", pid=pid, tid=pid, signal="SIGCONT")
         peer.call("engine.detach", engine=engine)
-        peer.call("trace.start", pid=pid)
+        peer.call("trace.start", pid=pid, backend="ptrace")
         if Path(VMLINUX).exists():
             peer.call("trace.stop", trace=peer.call("trace.start", pid=pid, backend="kernel")["trace"])
 

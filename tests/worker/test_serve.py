@@ -18,7 +18,7 @@ def test_hanging_up_undoes_everything():
         two.hear(b"spinning")
         with client() as link:
             link.call(engine.Attach(pid=one, hold=True))
-            link.call(trace.Start(pid=two.pid))
+            link.call(trace.Start(pid=two.pid, backend="ptrace"))
             assert state(one) == "t"
         assert free(one)
         assert free(two.pid)
@@ -114,7 +114,7 @@ def test_a_leader_that_has_ended_does_not_delay_the_end():
 
 def test_observations_reach_a_client_that_asks_for_nothing():
     with target(make_calls(3)) as found, client() as link:
-        link.call(trace.Start(pid=found.pid, syscalls=("getppid",)))
+        link.call(trace.Start(pid=found.pid, syscalls=("getppid",), backend="ptrace"))
         found.go()
         told = []
         while len(told) < 3:
@@ -124,7 +124,7 @@ def test_observations_reach_a_client_that_asks_for_nothing():
 
 def test_the_entry_of_a_call_that_lasts_is_told_meanwhile():
     with target() as found, client() as link:
-        link.call(trace.Start(pid=found.pid, entries=True))
+        link.call(trace.Start(pid=found.pid, entries=True, backend="ptrace"))
         # It waits in read(2) since before the trace: so a signal makes it enter the call anew.
         os.kill(found.pid, signal.SIGSTOP)
         os.kill(found.pid, signal.SIGCONT)
@@ -138,7 +138,7 @@ def test_requests_are_answered_while_targets_flood():
         for number, found in enumerate((one, two)):
             found.go()
             found.hear(b"spinning")
-            wire.ask(number, "trace.start", pid=found.pid)
+            wire.ask(number, "trace.start", pid=found.pid, backend="ptrace")
         told = 0
         for number in range(10, 60):
             wire.send(request(number, "daemon.hello"))

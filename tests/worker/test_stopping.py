@@ -28,7 +28,7 @@ def test_the_end_lets_go_of_everything_and_says_why(tmp_path: Path, number: sign
         daemon.connect() as more,
     ):
         engine = peer.call("engine.attach", pid=one, hold=True)["engine"]
-        trace = more.call("trace.start", pid=other)["trace"]
+        trace = more.call("trace.start", pid=other, backend="ptrace")["trace"]
         assert not free(one)
         assert daemon.stop(number) == 0
         assert [(event["kind"], event["reason"], event["engine"]) for event in peer.events()] == [

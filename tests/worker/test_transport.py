@@ -122,7 +122,7 @@ def test_the_reply_that_creates_precedes_every_event_that_names_it(hold):
         found.hear(b"spinning")
         mask = ["syscall_entry", "syscall_exit"]
         for number in range(10):
-            wire.send(request(2 * number, "trace.start", pid=found.pid, entries=True))
+            wire.send(request(2 * number, "trace.start", pid=found.pid, entries=True, backend="ptrace"))
             wire.send(request(2 * number + 1, "engine.attach", pid=found.pid, events=mask, hold=hold))
             trace = wire.answer(2 * number)["result"]["trace"]
             engine = wire.answer(2 * number + 1)["result"]["engine"]
@@ -146,7 +146,7 @@ def test_a_batch_that_creates_is_sent_before_the_events_of_what_it_has_created()
         found.go()
         found.hear(b"spinning")
         wire.send(
-            request(1, "trace.start", pid=found.pid),
+            request(1, "trace.start", pid=found.pid, backend="ptrace"),
             request(2, "memory.read", pid=found.pid, address=0, size=1),
         )
         until(lambda: not free(found.pid), "traced")
@@ -194,7 +194,7 @@ def test_an_attachment_that_is_cancelled_is_undone():
     with child() as pid, embedded(prepare) as wire:
         wire.send(request(1, "engine.attach", pid=pid, hold=True), notification("$/cancelRequest", id=1))
         assert wire.receive()[0]["error"]["data"]["kind"] == "cancelled"
-        wire.send(request(2, "trace.start", pid=pid), notification("$/cancelRequest", id=2))
+        wire.send(request(2, "trace.start", pid=pid, backend="ptrace"), notification("$/cancelRequest", id=2))
         wire.until(lambda message: message.get("error", {}).get("data", {}).get("kind") == "cancelled")
         assert wire.ask(3, "engine.list")["result"]["engines"] == []
         until(lambda: free(pid), "let go")
@@ -244,7 +244,9 @@ def test_descriptors_wait_while_too_many_of_their_user_are_on_their_way():
 def test_a_full_socket_delays_what_is_sent_and_loses_nothing():
     count = 3000
     with target(make_calls(count)) as found, embedded() as wire:
-        trace = wire.ask(1, "trace.start", pid=found.pid, syscalls=["getppid"], overflow="block")["result"]["trace"]
+        trace = wire.ask(1, "trace.start", pid=found.pid, syscalls=["getppid"], overflow="block", backend="ptrace")[
+            "result"
+        ]["trace"]
         found.go()
         received = 0
         while received < count:
@@ -257,7 +259,7 @@ def test_a_full_socket_delays_what_is_sent_and_loses_nothing():
 def test_what_is_lost_is_counted_exactly():
     count = 30_000
     with target(make_calls(count)) as found, embedded() as wire:
-        trace = wire.ask(1, "trace.start", pid=found.pid, syscalls=["getppid"])["result"]["trace"]
+        trace = wire.ask(1, "trace.start", pid=found.pid, syscalls=["getppid"], backend="ptrace")["result"]["trace"]
         found.go()
         found.hear(b"done")  # nothing has been read meanwhile
         totals = wire.ask(2, "trace.stop", trace=trace)["result"]
@@ -290,7 +292,7 @@ def test_an_empty_packet_is_the_end():
 
 def test_a_client_that_only_sends_cannot_stop_the_pump():
     with target(make_calls(50)) as found, embedded() as wire:
-        wire.ask(1, "trace.start", pid=found.pid, syscalls=["getppid"])
+        wire.ask(1, "trace.start", pid=found.pid, syscalls=["getppid"], backend="ptrace")
         found.go()
         sent = 0
         while not found.said(b"done"):

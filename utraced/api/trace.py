@@ -32,14 +32,15 @@ class Started(Value, frozen=True):
 class Start(TargetMethod[Started], frozen=True):
     """Trace the system calls of a process, all its threads, and with ``follow`` its descendants.
 
-    ``from_exec``: reply when the process is caught, report nothing before its execve.  ``syscalls``: names, numbers
-    and classes, or a filter.  ``strings``: bytes shown of each string or buffer.  ``failed_only``: only calls that
-    fail.  ``path_prefix``: only calls of which a path among the arguments begins so, as the program has written it; of
-    at most 256 bytes.  ``overflow``: what happens when the client reads too slowly: ``drop`` observations and count
-    them, or ``block`` the target.  ``entries``: a call that lasts, or that another thread's event overtakes, is first
-    told as ``syscall_entry``.  ``stacks``: with the stack of each call, by its frame pointers.  ``backend``: what
-    records: ``auto`` chooses.  ``deliver``: as ``events``, or as the kernel wrote them, ``raw``; where ``auto`` chooses
-    what writes no records, as events, which the answer says.
+    ``from_exec``: reply when the process is caught, report nothing before its execve.  ``syscalls``: names, numbers and
+    classes, or a filter.  ``strings``: bytes shown of each string or buffer.  ``failed_only``: only calls that fail.
+    ``path_prefix``: only calls of which a path among the arguments begins so, as the program has written it; of at most
+    256 bytes.  ``overflow``: what happens when the client reads too slowly: ``drop`` observations and count them, or
+    ``block`` the target.  ``entries``: a call that lasts, or that another thread's event overtakes, is first told as
+    ``syscall_entry``.  ``stacks``: with the stack of each call, by its frame pointers.  ``backend``: what records:
+    ``auto`` has the kernel do it where that can be had, and ptrace where not, where ``block`` is asked for, which only
+    ptrace can do, or where the session has an engine on the process.  ``deliver``: as ``events``, or as the kernel
+    wrote them, ``raw``; where ``auto`` chooses what writes no records, as events, which the answer says.
 
     The backend kernel stops nothing, and needs a daemon with the capabilities BPF and PERFMON.  It tells less than
     ptrace:

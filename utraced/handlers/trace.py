@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from time import monotonic_ns
 
 from utraced.api import trace as api
-from utraced.errors import Unsupported
+from utraced.errors import LimitExceeded, NoSuchProcess, PermissionDenied, Unsupported
 from utraced.observing.paths import prefix_of
 from utraced.observing.recorded import Recorded
 from utraced.observing.selection import Selection
@@ -16,7 +16,7 @@ from utraced.tracing import control
 from utraced.tracing.engine import Engine
 from utraced.tracing.waiting import Waiter
 
-from . import calls, recording
+from . import backends, calls, recording
 from .attaching import attached, check_limits, process_of
 from .context import Context, handles
 from .target import Target, resolve
@@ -30,8 +30,28 @@ def start(params: api.Start, context: Context) -> Awaitable[api.Started]:
     selection = calls.selection(params.syscalls)
     target = resolve(params, context)
     trace = _trace(params, selection, context)
+    if params.backend == "ptrace":
+        return _traced(params, target, trace, context, backends.ASKED)
     if params.backend == recording.BACKEND:
         return _recorded(params, target, trace, context)
+    against = backends.against_kernel(params, target.pid, context.session)
+    if against is not None:
+        return _traced(params, target, trace, context, against)
+    return _recorded_or_traced(params, target, trace, context)
+
+
+async def _recorded_or_traced(params: api.Start, target: Target, trace: Trace, context: Context) -> api.Started:
+    """Have the kernel record, or where it will not, trace with ptrace."""
+    try:
+        return await _recorded(params, target, trace, context)
+    except (Unsupported, LimitExceeded, NoSuchProcess, PermissionDenied) as error:
+        # A process whose main thread has ended is gone for the attacher, as it has no memory to ask for.  And who may
+        # not trace it is told by ptrace why, and by the attacher that it may not be.
+        return await _traced(params, target, trace, context, backends.refused(error))
+
+
+def _traced(params: api.Start, target: Target, trace: Trace, context: Context, reason: str) -> Awaitable[api.Started]:
+    """Trace with ptrace, for a ``reason``."""
     signatures("x86_64")  # loaded before anything waits for it
     process = process_of(target, context)
     context.session.trail.traces(target.pid, target.start_time, method=params.method)
@@ -39,7 +59,7 @@ def start(params: api.Start, context: Context) -> Awaitable[api.Started]:
     context.session.traces[trace.id] = trace
     engine = Engine(context.session, process, events={}, follow=params.follow, trace=trace)
     waiter = control.attach(context.tracer.core, engine)
-    return _started(engine, waiter, context, trace)
+    return _started(engine, waiter, context, trace, reason)
 
 
 def _trace(params: api.Start, selection: Selection, context: Context) -> Trace:
@@ -60,17 +80,9 @@ def _trace(params: api.Start, selection: Selection, context: Context) -> Trace:
     return trace
 
 
-async def _started(engine: Engine, waiter: Waiter, context: Context, trace: Trace) -> api.Started:
+async def _started(engine: Engine, waiter: Waiter, context: Context, trace: Trace, reason: str) -> api.Started:
     await attached(context, engine, waiter)
-    return api.Started(trace=trace.id, backend="ptrace", reason=_why_ptrace(context))
-
-
-def _why_ptrace(context: Context) -> str:
-    """Return why nothing faster records a trace."""
-    missing = context.session.recorder.unavailable()
-    if missing is not None:
-        return f"the backend kernel is not available: {missing}"
-    return "it tells all that strace does and can hold the target; the backend kernel is faster: ask for it"
+    return api.Started(trace=trace.id, backend="ptrace", reason=reason)
 
 
 async def _recorded(params: api.Start, target: Target, trace: Trace, context: Context) -> api.Started:
