@@ -9,16 +9,18 @@ import select
 import shutil
 import signal
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.children import fork, gated, libc
+from tests.children import child, fork, gated, libc
 from tests.kernel import recording as support
 from tests.kernel.recording import ANY_TIME, recording, run, taken
 from tests.live.machine import until
 from utraced.api import call_records as records
 from utraced.kernel.bpf_ring import Ring
+from utraced.kernel.event_pool import EventPool
 
 
 def programs() -> set[int]:
@@ -116,6 +118,21 @@ def test_a_program_that_is_executed_is_told_by_its_call() -> None:
         run(made, lambda: os.execv("/bin/true", ["true"]))
         found, _ = taken(made)
     assert [one.what for one in found] == [records.ENTRY, records.EXEC, records.EXIT, records.DEATH]
+
+
+def test_an_event_is_not_had_again_that_a_forked_child_holds_the_link_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that asks the kernel, while other traces come and go."""
+    pool = EventPool(kept=1.0)
+    monkeypatch.setattr(support, "POOL", pool)
+    with ExitStack() as stack:
+        with recording("getppid", by_call=True):
+            stack.enter_context(child())
+        until(lambda: len(pool._idle) == 2, "events that can be had again")
+        with recording("getppid", by_call=True) as made:
+            run(made, os.getppid)
+            found, _ = taken(made)
+        assert [one.what for one in found] == [records.ENTRY, records.EXIT, records.DEATH]
+    until(lambda: not pool._closing, "the end of all events")
 
 
 def test_nothing_is_told_any_more_of_few_calls_once_it_is_closed() -> None:

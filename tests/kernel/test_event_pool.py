@@ -71,3 +71,14 @@ def test_fewer_links_than_events() -> None:
     found = pool(kernel, 0)
     found.give([found.take(7), found.take(8)], [5])
     until(lambda: sorted(kernel.closed) == [5, 701, 802], "the end of all")
+
+
+def test_what_something_is_tied_to_is_closed_and_had_by_nobody_again() -> None:
+    kernel = Kernel()
+    found = pool(kernel, 1000)
+    event = found.take(7)
+    kernel.held.clear()
+    assert found.another(event) == Event(7, 702)
+    assert found.take(7) == Event(7, 703)
+    kernel.held.set()
+    until(lambda: kernel.closed == [event.fd], "its end")

@@ -119,10 +119,20 @@ class Recording:
         """Have the programs run from now on."""
         for one, program in self._programs.items():
             if one.of == "call":
-                for event in self._events[one.tracepoint]:
-                    self._links[one.tracepoint].append(bpf.attach_to_event(program, event.fd))
+                for place in range(len(self._events[one.tracepoint])):
+                    self._links[one.tracepoint].append(self._tie(program, self._events[one.tracepoint], place))
             elif one.of == "all":
                 self._keep(bpf.attach(program))
+
+    def _tie(self, program: int, events: list[Event], place: int) -> int:
+        """Tie a program to an event, or where another is still tied to that, to a new one in its place."""
+        assert self._by_call is not None
+        try:
+            return bpf.attach_to_event(program, events[place].fd)
+        except FileExistsError:
+            # The link of its last trace is closed, but not by a child that was forked before, to ask the kernel.
+            events[place] = self._by_call.pool.another(events[place])
+            return bpf.attach_to_event(program, events[place].fd)
 
     def widen(self) -> None:
         """See the calls of 32-bit programs too, at which no tracepoint of single calls is.

@@ -39,6 +39,7 @@ class EventPool:
         self._changed = threading.Condition()
         self._tied: deque[tuple[Event, int]] = deque()
         self._idle: deque[tuple[Event, float]] = deque()
+        self._spent: deque[Event] = deque()
         self._closing = False
 
     def take(self, tracepoint: int) -> Event:
@@ -50,6 +51,14 @@ class EventPool:
                     return one[0]
         return Event(tracepoint, self._open(tracepoint))
 
+    def another(self, event: Event) -> Event:
+        """Return a new event for one that something is tied to still, which nobody is to have again; raises OSError."""
+        fresh = Event(event.tracepoint, self._open(event.tracepoint))
+        with self._changed:
+            self._spent.append(event)
+            self._close_soon()
+        return fresh
+
     def give(self, events: Iterable[Event], links: Iterable[int] = ()) -> None:
         """Let go of events, and first of the links that tie programs to them, one to each of the first ones."""
         now = monotonic()
@@ -59,20 +68,25 @@ class EventPool:
                     self._idle.append((event, now))
                 else:
                     self._tied.append((event, link))
-            if not self._closing and (self._tied or self._idle):
-                self._closing = True
-                threading.Thread(target=self._close_all, name="events", daemon=True).start()
-            self._changed.notify()
+            self._close_soon()
+
+    def _close_soon(self) -> None:
+        if not self._closing and (self._tied or self._idle or self._spent):
+            self._closing = True
+            threading.Thread(target=self._close_all, name="events", daemon=True).start()
+        self._changed.notify()
 
     def _close_all(self) -> None:
         """Close what nobody has wanted again, until nothing is left."""
         while True:
             with self._changed:
-                if not self._tied and not self._idle:
+                if not self._tied and not self._idle and not self._spent:
                     self._closing = False
                     return
                 untie = self._tied.popleft() if self._tied else None
-                if untie is None:
+                if untie is None and self._spent:
+                    event = self._spent.popleft()
+                elif untie is None:
                     event, since = self._idle[0]
                     left = since + self._kept - monotonic()
                     if left > 0:
