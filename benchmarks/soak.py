@@ -1,7 +1,8 @@
 """A soak of traces that the kernel records: floods, trees of processes and searches, traced and let go for a long time.
 
 Nothing here is a ratio: the daemon and its attacher must live on, every trace must tell what it lost, and neither the
-memory nor the descriptors of both may grow.
+memory nor the descriptors of both may grow.  Both are looked at in pauses: at any other moment records wait, which are
+memory too.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from utraced.errors import Gone
 
 CLIENTS = 3
 """Each with a connection of its own, and a trace on it at a time."""
-WARM, EVERY = 20.0, 5.0
-"""Seconds before what counts, at most half of all, and between looks at the processes."""
-QUIET, SETTLING = 0.5, 5.0
-"""Seconds after which descriptors stay that have not become fewer: before, and where there are too many."""
+PAUSES = 10
+"""The first of which is not looked at: what is used once is loaded by then."""
+QUIET, SETTLING = 2.0, 5.0
+"""Seconds after which stays what has not become less, and after which it stays in any case."""
 MORE_KIB, MORE_FDS = 16_384, 8
 """What a process may have more than when it was warm: the allocator's slack, a trace that is just closing."""
 STOPPED = 0.2
@@ -67,10 +68,9 @@ class Soak:
         self.path = path
         self.pid = pid
         self._flood = flood
-        self.started = self._end = self._every = 0.0
+        self._end = 0.0
         self._lock = threading.Lock()
         self.traces = self.told = self.lost = 0
-        self.looks: list[tuple[float, dict[str, Look]]] = []
 
     def trace(self, seed: int) -> None:
         """Trace one program after the other until the end."""
@@ -83,10 +83,8 @@ class Soak:
                     client.call(Start(pid=process.pid, backend="kernel", follow=True))
 
     def begin(self, seconds: float) -> None:
-        """From now on it lasts so long."""
-        self.started = time.monotonic()
-        self._end = self.started + seconds
-        self._every = min(EVERY, seconds / 8)
+        """From now on it lasts so long, until the next pause."""
+        self._end = time.monotonic() + seconds
 
     def stop(self) -> None:
         """End before the time."""
@@ -98,12 +96,6 @@ class Soak:
         if len(found) != 1:
             raise RuntimeError(f"there are {len(found)} attachers")
         return [("worker", self.pid), ("attacher", found[0])]
-
-    def watch(self) -> None:
-        """Look at the daemon and the attacher until the end."""
-        while time.monotonic() < self._end:
-            time.sleep(self._every)
-            self.looks.append((time.monotonic(), {name: _look(pid) for name, pid in self.processes()}))
 
     def one(self, client: Client, chance: random.Random) -> None:
         """Trace one program, to its end or for a while, and count what is told of it."""
@@ -161,15 +153,16 @@ def soak(folder: Path, flood: Path, *, seconds: float) -> list[Row]:
         with connected(path) as first:
             found.one(first, random.Random(0))
         before = {name: _settled(of) for name, of in found.processes()}
-        found.begin(seconds)
-        with ThreadPoolExecutor(CLIENTS + 1) as pool:
-            tasks = [pool.submit(found.watch), *[pool.submit(found.trace, seed) for seed in range(CLIENTS)]]
-            for task in as_completed(tasks):
-                if task.exception() is not None:
-                    found.stop()
-                task.result()
-        after = {name: _settled(of, most=before[name].fds + MORE_FDS) for name, of in found.processes()}
-    return _rows(found, seconds, before, after)
+        looks = []
+        for pause in range(PAUSES):
+            found.begin(seconds / PAUSES)
+            with ThreadPoolExecutor(CLIENTS) as pool:
+                for task in as_completed([pool.submit(found.trace, pause * CLIENTS + each) for each in range(CLIENTS)]):
+                    if task.exception() is not None:
+                        found.stop()
+                    task.result()
+            looks.append({name: _settled(of, most=before[name].fds + MORE_FDS) for name, of in found.processes()})
+    return _rows(found, seconds, before, looks[1:])
 
 
 @contextlib.contextmanager
@@ -183,36 +176,34 @@ def _sleeping() -> Iterator[int]:
         process.wait()
 
 
-def _rows(found: Soak, seconds: float, before: Mapping[str, Look], after: Mapping[str, Look]) -> list[Row]:
+def _rows(found: Soak, seconds: float, before: Mapping[str, Look], pauses: Sequence[Mapping[str, Look]]) -> list[Row]:
     """Return what was seen; raises RuntimeError where a process grew."""
-    warm = found.started + min(WARM, seconds / 2)
     rows = [
         alone("traces, in all", [found.traces], ""),
         alone("calls and records told, each second", [found.told / seconds], ""),
         alone("lost of a thousand, counted", [1000 * found.lost / max(1, found.told + found.lost)], ""),
     ]
     for name in ("worker", "attacher"):
-        looks = [seen[name] for when, seen in found.looks if when >= warm]
-        # The least of each half: at any moment traces are on, which hold memory.
-        half = max(1, len(looks) // 2)
-        early, late = (min(each.kib for each in part) for part in (looks[:half], looks[-half:]))
-        rows.append(alone(f"memory of the {name}, MiB", [each.kib / 1024 for each in looks], ""))
-        rows.append(alone(f"descriptors of the {name}, before and after", [before[name].fds, after[name].fds], ""))
-        if late > early + MORE_KIB or after[name].fds > before[name].fds + MORE_FDS:
-            raise RuntimeError(f"the {name} grew from {early} to {late} KiB, {before[name]} to {after[name]}")
+        looks = [seen[name] for seen in pauses]
+        half = len(looks) // 2
+        early, late = (min(each.kib for each in part) for part in (looks[:half], looks[half:]))
+        after = looks[-1]
+        rows.append(alone(f"memory of the {name} in pauses, MiB", [each.kib / 1024 for each in looks], ""))
+        rows.append(alone(f"descriptors of the {name}, before and after", [before[name].fds, after.fds], ""))
+        if late > early + MORE_KIB or after.fds > before[name].fds + MORE_FDS:
+            raise RuntimeError(f"the {name} grew from {early} to {late} KiB, {before[name]} to {after}")
     return rows
 
 
 def _settled(pid: int, most: int = 0) -> Look:
-    """Return a look at a process once it has no more than ``most`` descriptors, or for a while no fewer."""
+    """Return a look at a process once for a while it has had no less, or at most so many descriptors."""
     found, since = _look(pid), time.monotonic()
-    patience = SETTLING if most else QUIET
-    while found.fds > most and time.monotonic() < since + patience:
+    begun = since
+    while (now := time.monotonic()) < since + QUIET and now < begun + SETTLING + QUIET:
         time.sleep(0.05)
-        now = _look(pid)
-        if now.fds < found.fds:
-            since = time.monotonic()
-        found = now
+        seen = _look(pid)
+        if seen.kib < found.kib or (seen.fds < found.fds and found.fds > most):
+            found, since = seen, now
     return found
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from utraced.worker.slack import APART_NS, ENDED, Slack
+from utraced.worker.slack import APART_NS, ENDED, MUCH, Slack
 
 
 class Heap:
@@ -46,3 +46,18 @@ def test_it_counts_anew_each_time() -> None:
     heap.now += APART_NS
     heap.end(ENDED - 1)
     assert heap.given == 1
+
+
+def test_after_many_bytes_that_waited_at_a_time() -> None:
+    heap = Heap()
+    heap.now += APART_NS
+    for _ in range(5):
+        heap.slack.let_go(MUCH - 1)
+    assert heap.given == 0
+    heap.slack.let_go(MUCH)
+    assert heap.given == 1
+    heap.slack.let_go(MUCH)
+    assert heap.given == 1
+    heap.now += APART_NS
+    heap.slack.let_go(0)
+    assert heap.given == 2

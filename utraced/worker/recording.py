@@ -36,6 +36,8 @@ LASTING_NS = 5_000_000
 """Nanoseconds after which a call is told of that has not returned."""
 TURN_NS = 5_000_000
 """Nanoseconds of decoding before the loop turns."""
+IDLE = 1.1
+"""Seconds after the last trace until what its records have left is considered once more."""
 MOST_HELD = 256 << 20
 """Bytes of a trace's records that wait to be decoded; beyond, they stay in the ring, and what finds no room is lost."""
 _MAX_PACKET = 64 << 10
@@ -49,13 +51,28 @@ class _Reading:
         self.number = number
         self.ring = ring
         self._taken: deque[bytes] = deque()
-        self._held = 0
+        self._held = self._most = 0
 
     def fetch(self) -> None:
         """Take what the kernel wrote, so that there is room for more: decoding it takes twenty times as long."""
         while self._held < MOST_HELD and (data := self.ring.take()):
             self._taken.append(data)
             self._held += len(data)
+        self._most = max(self._most, self._held)
+
+    def let_go(self) -> int:
+        """Return how many bytes waited at most since the last time, if none do any more."""
+        if self._held:
+            return 0
+        most, self._most = self._most, 0
+        return most
+
+    def close(self) -> int:
+        """Forget what has not been told; return as ``let_go``."""
+        self.ring.close()
+        self._taken.clear()
+        self._held = 0
+        return self.let_go()
 
     @property
     def empty(self) -> bool:
@@ -87,7 +104,8 @@ class _Reading:
 class Recorder:
     """See ``handlers.recorder.Recorder``.
 
-    ``attachers`` gives the connection to the attacher; ``told`` is called when events were told.
+    ``attachers`` gives the connection to the attacher; ``told`` is called when events were told, ``let_go`` with how
+    many bytes of records waited and do not any more.
     """
 
     def __init__(self, attachers: Attachers) -> None:
@@ -98,6 +116,7 @@ class Recorder:
         self._answers: dict[int, tuple[anyio.Event, list[Response]]] = {}
         self._readings: dict[Recorded, _Reading] = {}
         self.told: Callable[[], None] = lambda: None
+        self.let_go: Callable[[int], None] = lambda size: None
         self._some = anyio.Event()
         self._asked = anyio.Event()
         self._over = anyio.Event()
@@ -138,8 +157,8 @@ class Recorder:
         reading = self._readings.pop(recorded, None)
         if reading is None:
             return
-        reading.ring.close()
         self._end(reading.number)
+        self.let_go(reading.close())
 
     async def run(self) -> None:
         """Read for ever."""
@@ -150,6 +169,9 @@ class Recorder:
                 self._some = anyio.Event()
                 while self._readings:  # noqa: ASYNC110 - the kernel tells nobody
                     await anyio.sleep(0 if self.look() else INTERVAL)
+                with anyio.move_on_after(IDLE):
+                    await self._some.wait()
+                self.let_go(0)
 
     def look(self) -> bool:
         """Tell what has been recorded since the last look; return whether there is more to be told at once."""
@@ -166,6 +188,7 @@ class Recorder:
                 reading.recorded.overdue(now - LASTING_NS)
             else:
                 more |= not reading.recorded.trace.owner.congested()
+            self.let_go(reading.let_go())
         self.told()
         return more
 
@@ -189,8 +212,8 @@ class Recorder:
         reading.recorded.count_records(counters.dropped)
         if reason == "target_exited" and counters.silenced:
             reason = "policy"  # the record that says so has found no room
-        reading.ring.close()
         reading.recorded.end(reason, monotonic_ns())
+        self.let_go(reading.close())
 
     # The attacher
 

@@ -82,13 +82,14 @@ class Worker:
         self._waits = EventWaits()
         self.tracer = Tracer(self._completed, most=limits.tracees)
         self.sessions = Sessions(self.tracer, limits, audit, kin=kin)
+        self._slack = Slack()
         self.recorder = recorder
         if recorder is not None:
             self.sessions.recorder = recorder
             recorder.told = lambda: self._flush(idle=True)
+            recorder.let_go = self._slack.let_go
         self._pump = Pump(self.tracer, self._sigchld, self._flush, loop.ready)
         self._turns = Turns(loop.waiting, clock=clock)
-        self._slack = Slack()
         self._registry = registry()
         self._transports: dict[Session, Transport] = {}
         self._late = anyio.Event()
