@@ -250,7 +250,12 @@ class TextPrinter:
 
     def _signal(self, event: Signal) -> None:
         """Show a signal that is about to be delivered."""
-        text = signal_text(event.info) if event.info else f"--- {terminal_text(event.signal)} ---"
+        if event.info:
+            text = signal_text(event.info)
+        else:
+            name = terminal_text(event.signal)
+            known = f"{{si_signo={name}, si_code={terminal_text(event.code)}}} " if event.code else ""
+            text = f"--- {name} {known}---"
         self._line(event.tid, text)
 
     def _job_control(self, event: JobControl) -> None:
@@ -293,6 +298,8 @@ class TextPrinter:
             text = f"+++ killed by {terminal_text(status.signal)} {'(core dumped) ' if status.core_dumped else ''}+++"
         elif status is not None and status.code is not None:
             text = exited_text(status.code)
+        else:
+            text = "+++ ended, it is not known how +++"
         if event.successor_tid is not None:
             # The thread that called execve goes on under this one's id: from now on the two are one.
             self._threads.pop(event.successor_tid, None)

@@ -152,7 +152,7 @@ class Run:
             path_prefix=options.path_prefix,
             backend=options.backend,
             overflow="block",
-            deliver="raw" if raw and options.backend in {"auto", "kernel"} else "events",
+            deliver="raw" if raw and options.backend in {"auto", "kernel", "perf"} else "events",
             entries=not options.json,
         )
         started = self._client.call(start)

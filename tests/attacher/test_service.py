@@ -5,25 +5,36 @@ from __future__ import annotations
 import json
 import os
 import random
+import socket
+import threading
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.attacher.clients import AttacherClient, attacher, close
-from tests.children import NOBODY, child, gated, needs_root, own_program
+from tests.attacher.clients import Attacher, AttacherClient, attacher, close
+from tests.children import NOBODY, child, gated, libc, needs_root, own_program
 from tests.kernel.recording import RING, narrow_program
 from tests.kernel.test_bpf_recording import programs
-from tests.live.machine import until
-from utraced.api.call_records import heads
+from tests.kernel.test_perf_events import points
+from tests.live.machine import status, until
+from utraced.api.call_records import DEATH, ENTRY, EXIT, heads
+from utraced.attacher import event_traces
+from utraced.attacher.service import Service
+from utraced.attacher.starting import NAME
 from utraced.errors import InvalidParams, LimitExceeded, NoSuchObject, NoSuchProcess, PermissionDenied
+from utraced.kernel import tracepoints
 from utraced.kernel.bpf_ring import Ring
+from utraced.kernel.perf_recording import PerfRecording
 from utraced.kernel.recorder_requests import End, Record
+from utraced.linux.capabilities import CAP_SYS_PTRACE
 from utraced.linux.identity import Identity, own_identity
 
 pytestmark = needs_root
 USER = Identity(NOBODY, NOBODY)
 GETPPID = 110
+PR_SET_DUMPABLE = 4
 
 
 def record(client: AttacherClient, pid: int, **options: object) -> tuple[int, Ring]:
@@ -33,7 +44,7 @@ def record(client: AttacherClient, pid: int, **options: object) -> tuple[int, Ri
         answer, fds = client.call(Record(pidfd=0, x86_64=(GETPPID,), ring_size=RING, **options), pidfd)  # type: ignore[arg-type]
     finally:
         os.close(pidfd)
-    ring = Ring(fds[answer.ring], fds[answer.counters], answer.ring_size)
+    ring = Ring(fds[answer.ring], fds[answer.counters], answer.ring_size, twice=answer.twice)
     close(fds)
     return answer.recording, ring
 
@@ -202,3 +213,91 @@ def test_a_worker_s_new_connection_takes_the_place_of_its_former() -> None:
         assert not former.receive().data
         for client in (new, other):
             record(client, pid)[1].close()
+
+
+# By events
+
+
+def test_by_events_all_is_written_when_the_end_is_answered() -> None:
+    with attacher() as found, found.client(own_identity()) as client, gated(os.getppid) as (pid, go):
+        number, ring = record(client, pid, by="perf")
+        go()
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        client.call(End(recording=number))
+        assert [head.what for head in heads(ring.take())] == [ENTRY, EXIT, DEATH]
+        ring.close()
+        with pytest.raises(NoSuchObject):
+            client.call(End(recording=number))
+
+
+def test_by_events_nothing_of_others_is_told() -> None:
+    with attacher() as found, found.client(USER) as client:
+        with pytest.raises(PermissionDenied):
+            record(client, os.getpid(), by="perf")
+        with child(lambda: own_program(NOBODY)) as pid:
+            number, ring = record(client, pid, by="perf")
+            client.call(End(recording=number))
+            ring.close()
+
+
+def test_one_that_hides_while_its_events_are_opened_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attacher is a thread of ours, so that the process can hide between the kernel's first answer and them."""
+    points()
+    waits, go = os.pipe()
+    hears, says = os.pipe()
+
+    def act() -> None:
+        own_program(NOBODY)
+        os.write(says, b"r")
+        os.read(waits, 1)
+        libc().prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+        os.write(says, b"h")
+        os.read(waits, 1)
+
+    def late(*given: Any, **options: Any) -> PerfRecording:
+        os.write(go, b"!")
+        assert os.read(hears, 1) == b"h"
+        return recorded(*given, **options)
+
+    recorded = event_traces.record
+    monkeypatch.setattr(event_traces, "record", late)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    theirs.setblocking(False)
+    service = Service(theirs, CAP_SYS_PTRACE, tracepoints=tracepoints.find())
+    serving = threading.Thread(target=service.run)
+    serving.start()
+    with gated(act) as (pid, start):
+        start()
+        assert os.read(hears, 1) == b"r"
+        with Attacher(ours).client(USER) as client, pytest.raises(PermissionDenied):
+            record(client, pid, by="perf")
+        os.write(go, b"!")
+    ours.close()
+    serving.join()
+    for fd in (waits, go, hears, says):
+        os.close(fd)
+
+
+def test_by_events_what_a_client_recorded_ends_with_its_connection() -> None:
+    with (
+        attacher() as found,
+        gated(os.getppid) as (pid, _),
+        found.client(own_identity()) as client,
+        found.client(own_identity()) as other,
+    ):
+        record(client, pid, by="perf")[1].close()
+        serving = server()
+        held = descriptors(serving)
+        client.socket.close()
+        until(lambda: descriptors(serving) < held - 8, "its events to be closed")
+        record(other, pid, by="perf")[1].close()
+
+
+def descriptors(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def server() -> int:
+    """Return the attacher, the youngest of that name: it is nobody's child."""
+    named = [int(name) for name in os.listdir("/proc") if name.isdigit() and status(int(name)).get("Name") == NAME]
+    return max(named)

@@ -17,6 +17,7 @@ from utraced.broker.workers import MOST_GIVEN, Workers
 from utraced.configuration import Configuration
 from utraced.errors import LimitExceeded, PermissionDenied
 from utraced.linux import handing
+from utraced.linux.attaching import Lacking
 from utraced.linux.handing import Connection, End, Idle, Order, Receiver, Refusal, StartAttacher, Taken
 from utraced.linux.identity import Identity
 
@@ -57,7 +58,7 @@ class Scene:
         self.workers = Workers(
             start_template=self._start_template,
             configuration=Configuration(),
-            no_attacher="none here",
+            lacking=Lacking("none here"),
             drop=self.dropped.append,
             watch=self.reactions.__setitem__,
             unwatch=lambda sock: self.reactions.pop(sock, None) and None,

@@ -14,23 +14,27 @@ from utraced.api import engine, trace
 from utraced.errors import LimitExceeded, NoSuchProcess, PermissionDenied, Unsupported, UtracedError
 from utraced.handlers import backends
 from utraced.handlers.recorder import NoRecorder
+from utraced.kernel.recorder_requests import Record
+
+TOO_OLD = Unsupported("too old", feature="x")
 
 
 class Kernel(NoRecorder):
-    """A kernel that records, or answers with an error."""
+    """A kernel that records, or answers with an error: by programs, or by events."""
 
-    def __init__(self, error: UtracedError | None = None) -> None:
+    def __init__(self, error: UtracedError | None = None, by_events: UtracedError | None = None) -> None:
         super().__init__("never told")
-        self.asked = 0
-        self._error = error
+        self.asked: list[str] = []
+        self._errors = {"kernel": error, "perf": by_events}
 
-    def unavailable(self) -> None:
+    def unavailable(self, backend: str) -> None:
         return None
 
-    async def begin(self, *_: Any, **__: Any) -> None:
-        self.asked += 1
-        if self._error is not None:
-            raise self._error
+    async def begin(self, request: Record, *_: Any, **__: Any) -> None:
+        self.asked.append(request.by)
+        error = self._errors[request.by]
+        if error is not None:
+            raise error
 
 
 @contextmanager
@@ -51,21 +55,42 @@ def test_the_kernel_records_where_it_can() -> None:
         assert not hand.core.tracees
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        Unsupported("too old", feature="x"),
-        LimitExceeded("eight are on", limit="x"),
-        NoSuchProcess("no memory"),
-        PermissionDenied("no", reason="policy"),
-    ],
-)
-def test_where_it_refuses_ptrace_traces_and_the_answer_says_why(error: UtracedError) -> None:
-    with started(Kernel(error), deliver="raw") as (hand, answer):
-        assert (answer.backend, answer.deliver) == ("ptrace", "events")
+@pytest.mark.parametrize("error", [Unsupported("too old", feature="x"), LimitExceeded("eight are on", limit="x")])
+def test_where_it_takes_no_programs_events_record(error: UtracedError) -> None:
+    kernel = Kernel(error)
+    with started(kernel, deliver="raw") as (hand, answer):
+        assert (answer.backend, answer.deliver) == ("perf", "raw")
         assert answer.reason == f"the backend kernel has refused: {error.message}"
+        assert list(hand.session.recordings) == [answer.trace]
+    assert kernel.asked == ["kernel", "perf"]
+
+
+def test_where_it_gives_no_events_either_ptrace_traces_and_the_answer_says_why() -> None:
+    with started(Kernel(TOO_OLD, LimitExceeded("eight are on", limit="x")), deliver="raw") as (hand, answer):
+        assert (answer.backend, answer.deliver) == ("ptrace", "events")
+        assert answer.reason == ("the backend kernel has refused: too old; the backend perf has refused: eight are on")
         assert list(hand.session.traces) == [answer.trace]
         assert not hand.session.recordings
+
+
+@pytest.mark.parametrize(("options", "what"), [({"stacks": True}, "stacks"), ({"path_prefix": "/"}, "which path")])
+def test_what_events_do_not_tell_ptrace_does(options: dict[str, Any], what: str) -> None:
+    kernel = Kernel(TOO_OLD)
+    with started(kernel, **options) as (_, answer):
+        assert answer.backend == "ptrace"
+        assert f"the backend perf cannot tell {what}" in (answer.reason or "")
+    assert kernel.asked == ["kernel"]
+    with by_hand() as hand, pytest.raises(Unsupported, match=what):
+        hand.call(trace.Start(pid=os.getpid(), backend="perf", **options))
+
+
+@pytest.mark.parametrize("error", [NoSuchProcess("no memory"), PermissionDenied("no", reason="policy")])
+def test_what_has_to_do_with_the_process_ptrace_tells(error: UtracedError) -> None:
+    kernel = Kernel(error)
+    with started(kernel) as (_, answer):
+        assert answer.backend == "ptrace"
+        assert answer.reason == f"the backend kernel has refused: {error.message}"
+    assert kernel.asked == ["kernel"]
 
 
 def test_what_ptrace_is_refused_too_is_told_as_ptrace_is() -> None:
@@ -93,7 +118,9 @@ def test_beside_an_engine_of_the_session_ptrace_traces() -> None:
 def test_without_an_attacher_ptrace_traces() -> None:
     with started(NoRecorder("it is closed")) as (_, answer):
         assert answer.backend == "ptrace"
-        assert answer.reason == "the backend kernel is not available: it is closed"
+        assert answer.reason == (
+            "the backend kernel is not available: it is closed; the backend perf is not available: it is closed"
+        )
 
 
 @pytest.mark.parametrize("options", [{"overflow": "block"}, {"backend": "ptrace"}])
@@ -103,6 +130,6 @@ def test_the_kernel_is_not_asked_for_what_only_ptrace_can_do(options: dict[str, 
         assert answer.backend == "ptrace"
         assert answer.reason in {
             backends.ASKED,
-            "with overflow block the target is held, which the backend kernel cannot do",
+            "with overflow block the target is held, which only ptrace can do",
         }
-    assert kernel.asked == 0
+    assert kernel.asked == []

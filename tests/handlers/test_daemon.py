@@ -53,8 +53,9 @@ def test_what_the_kernel_lets_us_trace(monkeypatch, scope, root):
     def ask():
         with by_hand() as hand:
             features = hand.call(Hello()).features
-            kernel = features.pop("backend.kernel")
-            assert (kernel.available, kernel.reason) == (False, "this daemon has no attacher")
+            for backend in ("kernel", "perf"):
+                recording = features.pop(f"backend.{backend}")
+                assert (recording.available, recording.reason) == (False, "this daemon has no attacher")
             findings = [finding for finding in checked(hand).findings if finding.feature]
         assert [finding.feature for finding in findings] == list(features)
         for finding in findings:

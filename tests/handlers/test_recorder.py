@@ -15,7 +15,7 @@ from utraced.kernel.recorder_requests import Record
 def test_it_says_why() -> None:
     recorder = NoRecorder("the moon is full")
     nothing: Any = None
-    assert recorder.unavailable() == "the moon is full"
+    assert recorder.unavailable("kernel") == "the moon is full"
     with pytest.raises(Unsupported, match="the moon is full") as caught:
         asyncio.run(recorder.begin(Record(pidfd=0), 0, nothing))
     assert caught.value.data["feature"] == "backend.kernel"

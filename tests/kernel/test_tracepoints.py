@@ -33,8 +33,8 @@ def test_tracefs_is_mounted_for_nobody_else(monkeypatch: pytest.MonkeyPatch) -> 
 
 def tracefs(folder: Path, **content: str) -> Tracepoints:
     for name, text in content.items():
-        (folder / name).mkdir()
-        (folder / name / "id").write_text(text)
+        (folder / "syscalls" / name).mkdir(parents=True)
+        (folder / "syscalls" / name / "id").write_text(text)
     return Tracepoints(os.open(folder, os.O_RDONLY))
 
 
@@ -43,6 +43,13 @@ def test_what_is_there_is_found(tmp_path: Path) -> None:
     assert found.of_call("stat") == (12, 11)
     assert found.of_call("half") is None
     assert found.of_call("none") is None
+
+
+@needs_root
+def test_others_are_found_by_their_subsystem_and_name() -> None:
+    found = tracepoints.find()
+    assert found.number("raw_syscalls/sys_enter") not in {None, found.number("raw_syscalls/sys_exit")}
+    assert found.number("raw_syscalls/none") is None
 
 
 def test_what_is_no_number_is_none(tmp_path: Path) -> None:

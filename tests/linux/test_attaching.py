@@ -3,15 +3,19 @@ from __future__ import annotations
 import pytest
 
 from utraced.linux import attaching
-from utraced.linux.attaching import CAP_BPF, NEEDED, missing
+from utraced.linux.attaching import CAP_BPF, CAP_PERFMON, CAPABILITIES, LEAST, NEEDED, PROGRAMS, Lacking, lacking
 
 
-def test_every_capability_is_needed() -> None:
-    assert missing(0) == missing(NEEDED & ~CAP_BPF) == attaching.CAPABILITIES
+def test_without_capabilities_there_is_none() -> None:
+    assert lacking(0) == lacking(NEEDED & ~CAP_PERFMON) == Lacking(CAPABILITIES)
 
 
-def test_the_kernel_has_to_tell_its_types(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_programs_need_the_capability_bpf() -> None:
+    assert lacking(LEAST) == lacking(NEEDED & ~CAP_BPF) == Lacking(programs=PROGRAMS)
+
+
+def test_for_programs_the_kernel_has_to_tell_its_types(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attaching, "VMLINUX", "/")
-    assert missing(NEEDED) is None
+    assert lacking(NEEDED) == Lacking()
     monkeypatch.setattr(attaching, "VMLINUX", "/nowhere/vmlinux")
-    assert missing(NEEDED) == "this kernel does not tell its types (/nowhere/vmlinux)"
+    assert lacking(NEEDED) == Lacking(programs="this kernel does not tell its types (/nowhere/vmlinux)")

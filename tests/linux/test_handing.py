@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from utraced.configuration import Limits
 from utraced.errors import PermissionDenied
 from utraced.linux import handing
+from utraced.linux.attaching import Lacking
 from utraced.linux.handing import (
     Attacher,
     Connection,
@@ -30,7 +31,13 @@ from utraced.linux.identity import Identity
 IDENTITY = Identity(1000, 1000, (4, 27), 0)
 MESSAGES = [
     Order(IDENTITY, Limits(), 60.0),
-    Order(Identity(0, 0, (), 1 << 40), Limits(sessions=3), 0.5, refuses=True, no_attacher="it is not to be"),
+    Order(
+        Identity(0, 0, (), 1 << 40),
+        Limits(sessions=3),
+        0.5,
+        refuses=True,
+        lacking=Lacking("it is not to be", "nor that"),
+    ),
     Connection("/run/socket", "observe"),
     Refusal("/run/socket", -32001, "no", PermissionDenied("no", reason="policy", confined=["x"]).wire_data()),
     End(),

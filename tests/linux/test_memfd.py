@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from utraced.linux.memfd import is_memfd, punch, sealed
+from utraced.linux.memfd import is_memfd, of_size, punch, sealed
 
 
 def test_it_holds_the_bytes_and_nobody_can_change_them():
@@ -53,3 +53,21 @@ def test_a_part_is_freed_and_reads_as_zeros():
     os.close(fd)
     with pytest.raises(OSError, match="not permitted"):
         punch(sealed("test", [b"never"]), 0, 5)
+
+
+def test_one_of_a_size_can_be_written_and_not_resized():
+    fd = of_size("name", 8192)
+    assert os.pread(fd, 9000, 0) == bytes(8192)
+    os.pwrite(fd, b"x", 8191)
+    for size in (0, 8191, 8193):
+        with pytest.raises(PermissionError):
+            os.ftruncate(fd, size)
+    assert not os.get_inheritable(fd)
+    os.close(fd)
+
+
+def test_nothing_stays_open_when_one_cannot_have_the_size():
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="Invalid argument"):
+        of_size("name", -1)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import unified_diff
 from itertools import zip_longest
 from pathlib import Path
@@ -51,9 +51,14 @@ COMMANDS = {
 
 
 def compare(
-    command: Sequence[str | Path], folder: Path, ignored: Sequence[str] = (), *, options: Sequence[str] = ()
+    command: Sequence[str | Path],
+    folder: Path,
+    ignored: Sequence[str] = (),
+    *,
+    options: Sequence[str] = (),
+    part: Callable[[str], str] = str,
 ) -> None:
-    """Trace a command by strace and by utracectl, this one with ``options`` too, and compare."""
+    """Trace a command by strace and by utracectl, this one with ``options`` too, and compare ``part`` of each line."""
     if shutil.which("strace") is None or shutil.which("setarch") is None:
         pytest.skip("strace or setarch is missing: install them to compare with strace")
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "LC_ALL": "C", "PYTHONHASHSEED": "0"}
@@ -78,7 +83,7 @@ def compare(
         texts.append(output.read_text(errors="backslashreplace"))
         output.unlink()
         shutil.rmtree(home)
-    expected, found = (of_processes(text, ignored) for text in texts)
+    expected, found = ([[part(line) for line in lines] for lines in of_processes(text, ignored)] for text in texts)
     nothing: list[str] = []
     difference = "\n".join(
         line

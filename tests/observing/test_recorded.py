@@ -326,3 +326,25 @@ def test_no_record_is_more_than_bad(body: bytes, what: int) -> None:
         told.take(what, body)
     except records.BadRecord:
         return
+
+
+def test_a_signal_of_which_only_the_code_is_known() -> None:
+    told = Told()
+    (event,) = told.take(records.SIGNAL, records.SIGNALLED.pack(10, 0, -6), nr=10)
+    assert event == events.Signal(signal="SIGUSR1", code="SI_TKILL", pid=PID, tid=PID, trace=7, time_ns=event.time_ns)
+
+
+def test_an_end_of_which_nothing_is_known() -> None:
+    told = Told()
+    (event,) = told.die(records.UNKNOWN_STATUS)
+    assert isinstance(event, events.Death)
+    assert (event.status, event.last) == (None, True)
+
+
+def test_a_leader_of_which_it_is_not_known_ends_as_the_last_of_its_threads() -> None:
+    told = Told()
+    assert told.die(records.UNKNOWN_STATUS, last=False) == []
+    deaths = told.die(9, tid=11)
+    assert [event.status for event in deaths if isinstance(event, events.Death)] == [
+        Status(signal="SIGKILL", core_dumped=False)
+    ] * 2

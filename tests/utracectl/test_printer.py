@@ -136,7 +136,12 @@ CASES: dict[str, tuple[list[Event], list[str]]] = {
         [JobControl(tid=10, state="stopped", signal="SIGTSTP"), JobControl(tid=10, state="continued")],
         ["--- stopped by SIGTSTP ---"],
     ),
-    "no line for": ([Exit(tid=10, status=Status(code=1)), Death(tid=10)], []),
+    "a signal of which only the code is known": (
+        [Signal(tid=10, signal="SIGUSR1", code="SI_USER")],
+        ["--- SIGUSR1 {si_signo=SIGUSR1, si_code=SI_USER} ---"],
+    ),
+    "an end of which little is known": ([Death(tid=10)], ["+++ ended, it is not known how +++"]),
+    "no line for": ([Exit(tid=10, status=Status(code=1))], []),
     "lost events stand where they were": (
         [WRITE, Lost(count=3)],
         [

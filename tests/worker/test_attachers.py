@@ -11,7 +11,7 @@ import pytest
 
 from utraced.errors import Unsupported
 from utraced.linux import handing
-from utraced.linux.attaching import CAPABILITIES
+from utraced.linux.attaching import CAPABILITIES, Lacking
 from utraced.linux.handing import ATTACHER_SECONDS, Attacher, NeedsAttacher, Receiver
 from utraced.linux.identity import Identity
 from utraced.worker.attachers import GONE, BrokersAttacher, OwnAttacher
@@ -45,7 +45,7 @@ def connection() -> tuple[socket.socket, tuple[int, ...]]:
 
 @pytest.mark.anyio
 async def test_the_broker_s_answer_is_the_connection(channel: tuple[socket.socket, socket.socket]) -> None:
-    found = BrokersAttacher(channel[1], None, clock=lambda: 1.0)
+    found = BrokersAttacher(channel[1], Lacking(), clock=lambda: 1.0)
     found._last = 0.0  # it has never asked
     ours, fds = connection()
     async with anyio.create_task_group() as tasks:
@@ -64,7 +64,7 @@ async def test_the_broker_s_answer_is_the_connection(channel: tuple[socket.socke
 
 @pytest.mark.anyio
 async def test_what_nobody_waits_for_any_more_is_for_the_next(channel: tuple[socket.socket, socket.socket]) -> None:
-    found = BrokersAttacher(channel[1], None)
+    found = BrokersAttacher(channel[1], Lacking())
     with anyio.move_on_after(0.01):
         await found.connect()
     assert asked(channel[0]) == 1
@@ -76,21 +76,21 @@ async def test_what_nobody_waits_for_any_more_is_for_the_next(channel: tuple[soc
 
 @pytest.mark.anyio
 async def test_why_there_is_none(channel: tuple[socket.socket, socket.socket]) -> None:
-    found = BrokersAttacher(channel[1], "there is none")
-    assert found.unavailable() == "there is none"
+    found = BrokersAttacher(channel[1], Lacking("there is none"))
+    assert found.lacking().attacher == "there is none"
     with pytest.raises(Unsupported, match="there is none"):
         await found.connect()
     assert asked(channel[0]) == 0
-    gone = BrokersAttacher(channel[1], None)
+    gone = BrokersAttacher(channel[1], Lacking())
     gone.ended()
-    assert gone.unavailable() == GONE
+    assert gone.lacking() == Lacking(GONE)
     with pytest.raises(Unsupported, match="has ended"):
         await gone.connect()
 
 
 @pytest.mark.anyio
 async def test_an_answer_that_nobody_asked_for_is_closed(channel: tuple[socket.socket, socket.socket]) -> None:
-    found = BrokersAttacher(channel[1], None)
+    found = BrokersAttacher(channel[1], Lacking())
     ours, fds = connection()
     with ours:
         found.take(Attacher(), fds)
@@ -109,7 +109,7 @@ async def test_it_does_not_ask_more_often_than_the_broker_answers(
         slept.append(seconds)
 
     monkeypatch.setattr(anyio, "sleep", sleep)
-    found = BrokersAttacher(channel[1], None, clock=lambda: now)
+    found = BrokersAttacher(channel[1], Lacking(), clock=lambda: now)
     for _ in range(2):
         async with anyio.create_task_group() as tasks:
 
@@ -143,6 +143,6 @@ async def test_one_s_own_attacher_is_told_for_whom_it_serves() -> None:
 @pytest.mark.anyio
 async def test_who_lacks_capabilities_has_none_of_his_own() -> None:
     found = OwnAttacher(lambda: None, Identity(os.getpid(), 1))
-    assert found.unavailable() == CAPABILITIES
+    assert found.lacking().attacher == CAPABILITIES
     with pytest.raises(Unsupported, match="capabilities"):
         await found.connect()

@@ -24,7 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-Z", "--failed-only", action="store_true", help="only calls that fail")
     add("--path-prefix", metavar="TEXT", help="only calls that name a path that begins with TEXT, as it is written")
     add("--json", action="store_true", help="one event a line, as JSON")
-    add("--backend", choices=("auto", "kernel", "ptrace", "seccomp"), default="auto", help="what records the calls")
+    add(
+        "--backend",
+        choices=("auto", "kernel", "perf", "ptrace", "seccomp"),
+        default="auto",
+        help="what records the calls: the kernel, by programs or by events (perf), or ptrace",
+    )
     add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command to start, with its arguments")
 
 

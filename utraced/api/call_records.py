@@ -17,8 +17,8 @@ All numbers are little-endian.  A record is a head of 40 bytes, then what its ``
         exit:     s64 result, fragments
         clone:    u32 child_pid, u32 child_tid, u64 flags, of clone(2)
         exec:     u32 former_tid, u32 zero, one fragment: the file's name
-        death:    u32 status, as of wait(2), u32 last
-        signal:   48 bytes of siginfo_t, of one that is delivered
+        death:    u32 status, as of wait(2), 2**32-1 where that is not known, u32 last
+        signal:   48 bytes of siginfo_t, of one that is delivered; or only 12, number, errno and code
         sent:     the same, of one that is still to be delivered; it never is where it ends the process by itself
         ignored:  the same, of one that will not be delivered
         detached: -
@@ -54,7 +54,8 @@ RETURNED = struct.Struct("<q")
 CLONED = struct.Struct("<IIQ")
 EXECED = struct.Struct("<I4x")
 DIED = struct.Struct("<II")
-SIGINFO_SIZE = 48
+SIGINFO_SIZE, SIGNALLED = 48, struct.Struct("<iii")
+UNKNOWN_STATUS = 0xFFFF_FFFF
 EXAMPLE = HEAD.pack(40, 1_000_000, 4711, 4711, EXIT, 0, 3, 0) + RETURNED.pack(0)
 """A close that returned 0."""
 FRAGMENT = struct.Struct("<QII")

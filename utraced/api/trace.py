@@ -12,7 +12,7 @@ from utraced.rpc.method import Method, TargetMethod
 
 from .engine import CallFilter, CallSet
 
-Backend = Literal["auto", "kernel", "ptrace", "seccomp"]
+Backend = Literal["auto", "kernel", "perf", "ptrace", "seccomp"]
 Deliver = Literal["events", "raw"]
 TraceId = Annotated[int, Meta(ge=1)]
 
@@ -38,9 +38,10 @@ class Start(TargetMethod[Started], frozen=True):
     256 bytes.  ``overflow``: what happens when the client reads too slowly: ``drop`` observations and count them, or
     ``block`` the target.  ``entries``: a call that lasts, or that another thread's event overtakes, is first told as
     ``syscall_entry``.  ``stacks``: with the stack of each call, by its frame pointers.  ``backend``: what records:
-    ``auto`` has the kernel do it where that can be had, and ptrace where not, where ``block`` is asked for, which only
-    ptrace can do, or where the session has an engine on the process.  ``deliver``: as ``events``, or as the kernel
-    wrote them, ``raw``; where ``auto`` chooses what writes no records, as events, which the answer says.
+    ``auto`` has the kernel do it where that can be had, else ``perf``, and ptrace where neither can, where ``block`` is
+    asked for, which only ptrace can do, or where the session has an engine on the process.  ``deliver``: as ``events``,
+    or as the kernel wrote them, ``raw``; where ``auto`` chooses what writes no records, as events, which the answer
+    says.
 
     The backend kernel stops nothing, and needs a daemon with the capabilities BPF and PERFMON.  It tells less than
     ptrace:
@@ -54,6 +55,13 @@ class Start(TargetMethod[Started], frozen=True):
     does not tell calls that a 64-bit program makes as a 32-bit one would, and may miss the first ones of a 32-bit
     program that is executed in it.  With ``failed_only`` it tells what arguments point to as it stands when the call
     has failed; with ``path_prefix`` no calls that threads are in when the trace starts.
+
+    The backend perf has events of tracepoints record, where the kernel takes no programs; it needs the capability
+    PERFMON alone.  It tells what the backend kernel does, but nothing that arguments point to, no stacks, and of a
+    signal no sender, and it takes no ``path_prefix``; of a process that lives for a moment alone, how it has ended may
+    be missing, and of one that ``clone3`` has made, that it was with vfork.  A process falls silent when it executes a
+    program with privileges, whoever traces it, and for those who may not trace all also when it enters a call that
+    might make it another's.
 
     Stacks are of up to 127 addresses.  A function without a frame pointer, as most of a C library's, hides its caller,
     and in code that uses the register otherwise a stack ends early.

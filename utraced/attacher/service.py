@@ -19,6 +19,7 @@ import msgspec
 from utraced.errors import InternalError, InvalidParams, LimitExceeded, NoSuchObject, UtracedError
 from utraced.kernel.bpf_recording import Recording
 from utraced.kernel.event_pool import EventPool
+from utraced.kernel.perf_recording import PerfRecording
 from utraced.kernel.recorder_requests import End, Record, Recorded, requests
 from utraced.kernel.tracepoints import Tracepoints
 from utraced.linux import sockets
@@ -32,7 +33,7 @@ from utraced.rpc.connection import Connection
 from utraced.rpc.message import Request
 from utraced.rpc.packet import Packet
 
-from . import traces
+from . import event_traces, traces
 from .asking import Question
 from .preparing import Preparation
 
@@ -49,17 +50,32 @@ _SERVE = msgspec.msgpack.Decoder(Serve)
 
 
 class Asked:
-    """A recording that has been asked for: while the kernel is asked whether it may be, it is prepared."""
+    """A recording that has been asked for: while the kernel is asked whether it may be, it is prepared.
+
+    By events there is nothing to prepare; but once they are there it is asked again, as no program looks whose the
+    process is: what it becomes after that, the events tell.
+    """
 
     def __init__(
-        self, request: Request, record: Record, pidfd: int, question: Question, preparation: Preparation
+        self, request: Request, record: Record, pidfd: int, question: Question, preparation: Preparation | None
     ) -> None:
         self.request = request
         self.record = record
         self.pidfd = pidfd
         self.question = question
         self.preparation = preparation
-        self.answered = self.prepared = self.refused = False
+        self.by_events: PerfRecording | None = None
+        self.prepared = preparation is None
+        self.answered = self.refused = False
+
+
+class Finishing:
+    """A recording by events of which the rest is being written; ``request`` waits for that, if somebody asked."""
+
+    def __init__(self, recording: PerfRecording, client: Client, request: Request | None) -> None:
+        self.recording = recording
+        self.client = client
+        self.request = request
 
 
 class Client:
@@ -70,7 +86,7 @@ class Client:
         self.identity = serve.identity
         self.worker = serve.worker
         self.connection = Connection(requests(), max_packet=MAX_PACKET)
-        self.recordings: dict[int, Recording] = {}
+        self.recordings: dict[int, Recording | PerfRecording] = {}
         self.waiting: set[Asked] = set()
         self.last = 0
 
@@ -78,13 +94,21 @@ class Client:
 class Service:
     """Serves the clients that come over ``control``.
 
-    ``kept`` are the capabilities that questions may be asked with, ``few`` is for traces of few calls.
+    ``kept`` are the capabilities that questions may be asked with, ``few`` is for traces of few calls, ``tracepoints``
+    for those by events.
     """
 
-    def __init__(self, control: socket.socket, kept: int, few: traces.FewCalls | None = None) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        kept: int,
+        few: traces.FewCalls | None = None,
+        tracepoints: Tracepoints | None = None,
+    ) -> None:
         self._control: socket.socket | None = control
         self._kept = kept
         self._few = few
+        self._tracepoints = tracepoints or Tracepoints()
         self._loaded = False
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
@@ -105,6 +129,8 @@ class Service:
                         self._prepared(client, asked)
                     case Recording() as recording:
                         self._widen(recording)
+                    case Finishing() as finishing:
+                        self._finished(finishing)
 
     def _take_client(self) -> None:
         """Take what our starter says: a new client, or that there will be no more."""
@@ -161,7 +187,8 @@ class Service:
                 case Record() as record:
                     self._ask(client, request, record)
                 case End(recording=number):
-                    self._send(client, client.connection.result(request, self._end(client, number)))
+                    if self._end(client, number, request):
+                        self._send(client, client.connection.result(request, Empty()))
         except Exception as error:  # told to the client, our bugs as internal_error
             self._fail(client, request, error)
 
@@ -178,7 +205,7 @@ class Service:
                 )
             self._check_user(client.identity)
             traces.check_place()
-            identity = msgspec.structs.replace(client.identity, capabilities=client.identity.capabilities & self._kept)
+            identity = self._asking(client)
             asked = Asked(request, record, pidfd, *self._begin(client, record, identity, pid_of(pidfd)))
         except ValueError as error:
             close_aside([pidfd])
@@ -188,16 +215,23 @@ class Service:
             raise
         client.waiting.add(asked)
         self._selector.register(asked.question, selectors.EVENT_READ, (client, asked, asked.question))
-        self._selector.register(asked.preparation, selectors.EVENT_READ, (client, asked, asked.preparation))
+        if asked.preparation is not None:
+            self._selector.register(asked.preparation, selectors.EVENT_READ, (client, asked, asked.preparation))
 
-    def _begin(self, client: Client, record: Record, asking: Identity, pid: int) -> tuple[Question, Preparation]:
+    def _begin(self, client: Client, record: Record, asking: Identity, pid: int) -> tuple[Question, Preparation | None]:
         """Begin to ask the kernel about process ``pid``, and to prepare for its answer."""
         question = Question(asking, pid)
+        if record.by == "perf":
+            return question, None
         try:
             return question, Preparation(record, client.identity, self._few)
         except RuntimeError as error:
             question.answer()
             raise LimitExceeded(f"no thread can be made: {error}", limit="threads") from error
+
+    def _asking(self, client: Client) -> Identity:
+        """Return as whom the kernel is asked."""
+        return msgspec.structs.replace(client.identity, capabilities=client.identity.capabilities & self._kept)
 
     def _check_user(self, identity: Identity) -> None:
         """Raise LimitExceeded where a user has as many recordings as one can have."""
@@ -224,6 +258,7 @@ class Service:
 
     def _prepared(self, client: Client, asked: Asked) -> None:
         """Take note that it is prepared."""
+        assert asked.preparation is not None
         self._selector.unregister(asked.preparation)
         asked.prepared = True
         self._decide(client, asked)
@@ -233,8 +268,11 @@ class Service:
         if not asked.answered or not asked.prepared:
             return
         client.waiting.discard(asked)
+        recording: Recording | PerfRecording | None
         try:
-            recording = self._taken(client, asked)
+            recording = self._taken(client, asked) if asked.preparation is not None else self._by_events(client, asked)
+            if asked in client.waiting:
+                return
         except traces.Crowded:
             self._prepare_again(client, asked)
             return
@@ -246,18 +284,21 @@ class Service:
             return
         client.last += 1
         client.recordings[client.last] = recording
-        if recording.narrow is not None:
+        programs = isinstance(recording, Recording)
+        if isinstance(recording, Recording) and recording.narrow is not None:
             self._selector.register(recording.narrow, selectors.EVENT_READ, recording)
-        result = Recorded(recording=client.last, ring=0, counters=1, ring_size=asked.record.ring_size)
+        size = asked.record.ring_size
+        result = Recorded(recording=client.last, ring=0, counters=1, ring_size=size, twice=programs)
         packets = client.connection.result(asked.request, result, recording.shared)
         client.connection.take_unsent()  # ours, and still in use
         self._send(client, packets)
-        if not self._loaded:
+        if programs and not self._loaded:
             self._loaded = True
             threading.Thread(target=traces.load_rest, daemon=True).start()
 
     def _taken(self, client: Client, asked: Asked) -> Recording | None:
         """Return what was asked for, begun; None where nobody is to have it.  Raises what has kept us from it."""
+        assert asked.preparation is not None
         if asked.refused or client not in self._clients:
             asked.preparation.close()
             return None
@@ -268,6 +309,33 @@ class Service:
         except BaseException:
             recording.close()
             raise
+        return recording
+
+    def _by_events(self, client: Client, asked: Asked) -> PerfRecording | None:
+        """Return what was asked for, begun; None where nobody is to have it, or the kernel is asked again."""
+        if asked.refused or client not in self._clients:
+            if asked.by_events is not None:
+                self._finish(Finishing(asked.by_events, client, None))
+            return None
+        recording = asked.by_events
+        guard = traces.guard_of(client.identity)
+        if recording is None:
+            pid = pid_of(asked.pidfd)
+            narrow = traces.is_narrow(pid)
+            recording = event_traces.record(asked.record, asked.pidfd, guard, self._tracepoints, narrow=narrow)
+            try:
+                _check_passing(recording)
+                if guard is not None:
+                    asked.question = Question(self._asking(client), pid)
+                    asked.by_events = recording
+                    asked.answered = False
+                    client.waiting.add(asked)
+                    self._selector.register(asked.question, selectors.EVENT_READ, (client, asked, asked.question))
+                    return None
+            except BaseException:
+                recording.close()
+                raise
+        recording.start()
         return recording
 
     def _prepare_again(self, client: Client, asked: Asked) -> None:
@@ -306,14 +374,29 @@ class Service:
             self._end(client, number)
         client.socket.close()
 
-    def _end(self, client: Client, number: int) -> Empty:
-        """End a recording."""
+    def _end(self, client: Client, number: int, request: Request | None = None) -> bool:
+        """End a recording; return whether that is done, and not still to be answered."""
         recording = client.recordings.pop(number, None)
         if recording is None:
             raise NoSuchObject(f"there is no recording {number}")
+        if isinstance(recording, PerfRecording):
+            self._finish(Finishing(recording, client, request))
+            return False
         self._unwatch(recording)
         recording.close()
-        return Empty()
+        return True
+
+    def _finish(self, finishing: Finishing) -> None:
+        """Have the rest be written, and the events be closed, for which the kernel takes its time."""
+        finishing.recording.finish()
+        self._selector.register(finishing.recording, selectors.EVENT_READ, finishing)
+
+    def _finished(self, finishing: Finishing) -> None:
+        client, request = finishing.client, finishing.request
+        self._selector.unregister(finishing.recording)
+        finishing.recording.close()
+        if request is not None and client in self._clients:
+            self._send(client, client.connection.result(request, Empty()))
 
     def _widen(self, recording: Recording) -> None:
         """A 32-bit program has been executed, whose calls are to be seen too."""
@@ -329,7 +412,7 @@ class Service:
                 self._selector.unregister(recording.narrow)
 
 
-def _check_passing(recording: Recording) -> None:
+def _check_passing(recording: Recording | PerfRecording) -> None:
     """Raise LimitExceeded where no descriptors can be passed on (unix(7), ETOOMANYREFS)."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
@@ -349,5 +432,5 @@ def serve(control_fd: int, kept: int, tracepoints: Tracepoints) -> None:
     threading.Thread(target=traces.load, daemon=True).start()
     control = socket.socket(fileno=control_fd)
     control.setblocking(False)
-    Service(control, kept, traces.FewCalls(tracepoints, EventPool())).run()
+    Service(control, kept, traces.FewCalls(tracepoints, EventPool()), tracepoints).run()
     os._exit(0)

@@ -9,8 +9,9 @@ import socket
 import sys
 import warnings
 
-from utraced.linux.attaching import NEEDED, missing
+from utraced.linux.attaching import NEEDED, NOTHING, lacking
 from utraced.linux.capabilities import drop_bounding, permitted, set_capabilities
+from utraced.linux.limits import raise_locked_memory, raise_open_files
 from utraced.linux.prctl import no_new_privs, set_dumpable, set_name
 
 NAME = "utraced-attach"
@@ -22,7 +23,7 @@ def start() -> socket.socket | None:
 
     It is no child of ours: it ends by itself, when its sockets do.
     """
-    if permitted() & NEEDED != NEEDED:
+    if lacking(permitted()).attacher is not None:
         return None
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs, warnings.catch_warnings():
@@ -44,7 +45,7 @@ def load() -> None:
     from . import service, traces
 
     assert service
-    if missing(permitted()) is None:
+    if lacking(permitted()) == NOTHING:
         traces.load()
         traces.load_rest()
 
@@ -60,20 +61,24 @@ def be_attacher(control: int) -> None:
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    kept = os.dup2(control, 3) if control != 3 else 3
+    socket_fd = os.dup2(control, 3) if control != 3 else 3
     os.closerange(4, os.sysconf("SC_OPEN_MAX"))
     set_name(NAME)
+    # Events of all threads are descriptors, and their rings are locked memory.
+    raise_open_files()
+    raise_locked_memory()
     from utraced.kernel import tracepoints
 
     # Where nobody has mounted tracefs, this needs more than is kept.
     found = tracepoints.find()
-    drop_bounding(NEEDED)
-    set_capabilities(NEEDED)
+    kept = permitted() & NEEDED
+    drop_bounding(kept)
+    set_capabilities(kept)
     no_new_privs()
     set_dumpable(0)
     from .service import serve
 
     try:
-        serve(kept, NEEDED, found)
+        serve(socket_fd, kept, found)
     except BaseException:
         sys.excepthook(*sys.exc_info())

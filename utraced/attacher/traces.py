@@ -178,7 +178,7 @@ def begin(recording: Recording, pidfd: int) -> None:
         raise _refused(error) from error
     pid = pid_of(pidfd)
     recording.add(pid, _started(pid))
-    if recording.narrow is not None and _is_narrow(pid):
+    if recording.narrow is not None and is_narrow(pid):
         # Looked at after it is added: of a program that is executed later the programs tell.
         recording.widen()
     if pid_of(pidfd) != pid:
@@ -215,7 +215,7 @@ def _started(pid: int) -> tuple[int, int]:
     return ticks * tick, (ticks + 1) * tick
 
 
-def _is_narrow(pid: int) -> bool:
+def is_narrow(pid: int) -> bool:
     """Tell whether a process runs a 32-bit program: its auxiliary vector is of 32-bit pairs then (proc_pid_auxv(5))."""
     try:
         with open(f"/proc/{pid}/auxv", "rb") as file:

@@ -26,6 +26,7 @@ from time import monotonic
 
 from utraced.configuration import Configuration
 from utraced.errors import LimitExceeded, PermissionDenied
+from utraced.linux.attaching import NOTHING, Lacking
 from utraced.linux.closing import close_aside
 from utraced.linux.credentials import peer, peer_uid
 from utraced.linux.ending import ending_signals
@@ -60,7 +61,7 @@ class Broker:
     """The broker's state and loop.
 
     ``start_template`` starts a template at the other end of the channel it returns.  ``hand_over`` is where root's
-    processes hand connections on.  ``configuration`` names users by number.  ``no_attacher`` is why there can be none.
+    processes hand connections on.  ``configuration`` names users by number.  ``lacking``: what an attacher lacks.
     """
 
     def __init__(  # noqa: PLR0913 - what a broker depends on
@@ -71,7 +72,7 @@ class Broker:
         admission: Admission,
         start_template: Callable[[], socket.socket],
         configuration: Configuration,
-        no_attacher: str | None = None,
+        lacking: Lacking = NOTHING,
     ) -> None:
         self._listeners = listeners
         self._hand_over = hand_over
@@ -81,7 +82,7 @@ class Broker:
         self._workers = Workers(
             start_template=start_template,
             configuration=configuration,
-            no_attacher=no_attacher,
+            lacking=lacking,
             drop=self._waiting.drop,
             watch=self._watch,
             unwatch=self._unwatch,

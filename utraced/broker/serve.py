@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 
 from utraced.configuration import Configuration
-from utraced.linux.attaching import missing
+from utraced.linux.attaching import lacking
 from utraced.linux.capabilities import permitted
 from utraced.linux.configuration_file import by_number
 from utraced.linux.limits import raise_open_files
@@ -53,7 +53,7 @@ def serve_system(
             admission=Admission(foreign_pid_namespaces=configuration.broker.foreign_pid_namespaces),
             start_template=start_template,
             configuration=configuration,
-            no_attacher=missing(permitted()),
+            lacking=lacking(permitted()),
         ).run(notifier)
     finally:
         for listener in (*listeners, *([hand_over] if hand_over else [])):

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from utraced.configuration import Configuration
 from utraced.errors import LimitExceeded, PermissionDenied
 from utraced.linux import handing
+from utraced.linux.attaching import Lacking
 from utraced.linux.closing import close_aside
 from utraced.linux.handing import Connection, End, Idle, NeedsAttacher, Order, Receiver, Refusal, StartAttacher, Taken
 from utraced.linux.identity import Identity
@@ -64,7 +65,7 @@ class Workers:
     """Finds the worker for a connection, or has it forked, and hands it on.
 
     ``start_template`` starts a template at the other end of the channel it returns.  ``configuration`` names users by
-    number.  ``no_attacher`` is why there can be none.  ``drop`` closes a connection that nobody takes.  ``watch`` and
+    number.  ``lacking`` is what an attacher lacks.  ``drop`` closes a connection that nobody takes.  ``watch`` and
     ``unwatch`` are the loop's.
     """
 
@@ -73,14 +74,14 @@ class Workers:
         *,
         start_template: Callable[[], socket.socket],
         configuration: Configuration,
-        no_attacher: str | None,
+        lacking: Lacking,
         drop: Callable[[socket.socket], None],
         watch: Callable[[socket.socket, Callable[[], None]], None],
         unwatch: Callable[[socket.socket], None],
     ) -> None:
         self._start_template = start_template
         self._configuration = configuration
-        self._no_attacher = no_attacher
+        self._lacking = lacking
         self._drop = drop
         self._watch = watch
         self._unwatch = unwatch
@@ -91,7 +92,7 @@ class Workers:
         self._said = Receiver(Taken, Idle, NeedsAttacher)
         self._template: socket.socket | None = None
         self._attacher = SharedAttacher(
-            partial(self._order, StartAttacher()), no_attacher, watch=watch, unwatch=unwatch
+            partial(self._order, StartAttacher()), lacking.attacher, watch=watch, unwatch=unwatch
         )
 
     def __len__(self) -> int:
@@ -270,7 +271,7 @@ class Workers:
 
     def _order_of(self, identity: Identity, *, refuses: bool = False) -> Order:
         limits = self._configuration.limits_of(identity.uid, None)
-        return Order(identity, limits, float(self._configuration.idle.worker), refuses, self._no_attacher)
+        return Order(identity, limits, float(self._configuration.idle.worker), refuses, self._lacking)
 
     def _order(self, order: Order | StartAttacher, theirs: socket.socket) -> None:
         """Have the template fork a worker or the attacher; where it has ended, have a new one do it."""

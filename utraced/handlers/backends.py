@@ -1,4 +1,4 @@
-"""What records a trace for which ``auto`` was asked: the kernel where it can, else ptrace; and the reason."""
+"""What records a trace for which ``auto`` was asked: the kernel where it can, by programs or by events, else ptrace."""
 
 from __future__ import annotations
 
@@ -8,24 +8,41 @@ from utraced.errors import UtracedError
 
 if TYPE_CHECKING:
     from utraced.api.trace import Start
+    from utraced.kernel.recorder_requests import Backend
 
     from .session import Session
 
 ASKED = "it was asked for"
+RECORDING: tuple[Backend, ...] = ("kernel", "perf")
+"""Those that stop nothing, the better one first."""
 
 
-def against_kernel(params: Start, pid: int, session: Session) -> str | None:
-    """Return why the kernel is not to record the process ``pid``, None where nothing speaks against it."""
+def against_recording(params: Start, pid: int, session: Session) -> str | None:
+    """Return why nothing but ptrace is to trace the process ``pid``, None where nothing speaks for that."""
     if params.overflow == "block":
-        return "with overflow block the target is held, which the backend kernel cannot do"
+        return "with overflow block the target is held, which only ptrace can do"
     process = session.tracer.core.processes.get(pid)
     if process is not None and any(engine.owner is session for engine in process.engines):
         # What the kernel has recorded comes by a timer, and is not what a client has made of a call.
         return "this session's engines stop the process anyhow, and what they and the trace are told has one order"
-    missing = session.recorder.unavailable()
-    return None if missing is None else f"the backend kernel is not available: {missing}"
+    return None
 
 
-def refused(error: UtracedError) -> str:
-    """Return the reason where the kernel, or its attacher, would not record after all."""
-    return f"the backend kernel has refused: {error.message}"
+def against(backend: Backend, params: Start, session: Session) -> str | None:
+    """Return why a backend is not to be asked, None where it may do."""
+    if backend == "perf" and (missing := lacking_of_perf(params)) is not None:
+        return f"the backend perf cannot tell {missing}"
+    missing = session.recorder.unavailable(backend)
+    return None if missing is None else f"the backend {backend} is not available: {missing}"
+
+
+def lacking_of_perf(params: Start) -> str | None:
+    """Return what is asked for that events do not tell, None where they tell all."""
+    if params.stacks:
+        return "stacks"
+    return None if params.path_prefix is None else "which path is named"
+
+
+def refused(backend: Backend, error: UtracedError) -> str:
+    """Return the reason where a backend, or the attacher, would not record after all."""
+    return f"the backend {backend} has refused: {error.message}"

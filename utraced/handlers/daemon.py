@@ -13,14 +13,15 @@ from utraced.kernel import allowed
 from utraced.kernel.denied import explained
 from utraced.kernel.examine import examine
 from utraced.kernel.obstacles import Obstacle
+from utraced.kernel.recorder_requests import Backend
 from utraced.version import VERSION
 
 from .aside import aside
+from .backends import RECORDING
 from .context import Context, handles
 from .deadlocks import check_deadlock
 from .limits import MAX_BATCH, MAX_FDS, MAX_PACKET, MAX_READ, MAX_VALUES, MAX_WAITING
 from .recorder import Recorder
-from .recording import BACKEND
 from .target import Target, resolve_any
 
 
@@ -53,7 +54,7 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
             max_tracees=limits.tracees,
             stall_seconds=limits.stall_seconds,
         ),
-        features=_features() | {f"backend.{BACKEND}": _kernel(session.recorder)},
+        features=_features() | {f"backend.{each}": _recording(session.recorder, each) for each in RECORDING},
     )
 
 
@@ -107,9 +108,9 @@ def _features() -> dict[str, api.Feature]:
     }
 
 
-def _kernel(recorder: Recorder) -> api.Feature:
-    """Tell whether the kernel can record traces."""
-    reason = recorder.unavailable()
+def _recording(recorder: Recorder, backend: Backend) -> api.Feature:
+    """Tell whether the kernel can record traces this way."""
+    reason = recorder.unavailable(backend)
     return api.Feature(available=reason is None, reason=reason)
 
 

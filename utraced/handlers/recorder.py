@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Protocol
 from utraced.errors import Unsupported
 
 if TYPE_CHECKING:
-    from utraced.kernel.recorder_requests import Record
+    from utraced.kernel.recorder_requests import Backend, Record
     from utraced.observing.recorded import Reason, Recorded
 
 
 class Recorder(Protocol):
     """Records, by way of the attacher; there is one in each worker."""
 
-    def unavailable(self) -> str | None:
-        """Return why nothing can be recorded here, None where it can."""
+    def unavailable(self, backend: Backend) -> str | None:
+        """Return why a backend cannot record here, None where it may be able to."""
         ...
 
     async def begin(
@@ -43,15 +43,16 @@ class NoRecorder:
     def __init__(self, reason: str) -> None:
         self._reason = reason
 
-    def unavailable(self) -> str | None:
+    def unavailable(self, backend: Backend) -> str | None:
         """See ``Recorder.unavailable``."""
+        del backend
         return self._reason
 
     async def begin(
         self, request: Record, pidfd: int, recorded: Recorded, *, meanwhile: Callable[[], object] = lambda: None
     ) -> None:
         """See ``Recorder.begin``."""
-        raise unsupported(self._reason)
+        raise unsupported(self._reason, request.by)
 
     async def finish(self, recorded: Recorded, reason: Reason) -> None:
         """See ``Recorder.finish``."""
@@ -60,10 +61,12 @@ class NoRecorder:
         """See ``Recorder.drop``."""
 
 
-def unsupported(reason: str) -> Unsupported:
+def unsupported(reason: str, backend: Backend = "kernel") -> Unsupported:
     """Return the error for a trace that asks for a kernel that cannot do it."""
     return Unsupported(
-        f"the backend kernel is not available: {reason}", feature="backend.kernel", hint="Use backend ptrace, or auto."
+        f"the backend {backend} is not available: {reason}",
+        feature=f"backend.{backend}",
+        hint="Use backend ptrace, or auto.",
     )
 
 

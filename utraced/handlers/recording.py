@@ -9,7 +9,7 @@ from utraced.api import trace as api
 from utraced.api.events import Event
 from utraced.kernel.calls_in_progress import calls_in_progress
 from utraced.kernel.memory import TargetMemory
-from utraced.kernel.recorder_requests import MAX_NUMBERS, RING_SIZES, Record
+from utraced.kernel.recorder_requests import MAX_NUMBERS, RING_SIZES, Backend, Record
 from utraced.linux.pidfd import open_pidfd
 from utraced.observing.forwarded import Forwarded
 from utraced.observing.paths import path_arguments, prefix_of
@@ -25,10 +25,8 @@ if TYPE_CHECKING:
     from .context import Context
     from .target import Target
 
-BACKEND = "kernel"
 
-
-def request_of(params: api.Start, selection: Selection) -> Record:
+def request_of(params: api.Start, selection: Selection, backend: Backend = "kernel") -> Record:
     """Return what the attacher is asked for."""
     prefix = prefix_of(params.path_prefix)
     # The execve that may be waited for has a record of its own, whatever is wanted.
@@ -40,6 +38,7 @@ def request_of(params: api.Start, selection: Selection) -> Record:
     ring_size = RING_SIZES[1] if params.overflow == "block" else RING_SIZES[1] // 4
     return Record(
         pidfd=0,
+        by=backend,
         x86_64=wide,
         i386=narrow,
         others=others,
@@ -64,7 +63,7 @@ def _numbers(selection: Selection, name: str) -> tuple[tuple[int, ...], bool]:
     return wanted, selection.wants(abi, MAX_NUMBERS - 1)
 
 
-async def start(params: api.Start, target: Target, trace: Trace, context: Context) -> None:
+async def start(params: api.Start, target: Target, trace: Trace, context: Context, backend: Backend) -> None:
     """Have the kernel record a trace; raises UtracedError, and then nothing of it is left."""
     session = context.session
     check_deadlock(target.pid, session)
@@ -86,7 +85,8 @@ async def start(params: api.Start, target: Target, trace: Trace, context: Contex
     session.traces[trace.id] = trace
     session.recordings[trace.id] = recorded
     try:
-        await session.recorder.begin(request_of(params, trace.selection), pidfd, recorded, meanwhile=meanwhile)
+        request = request_of(params, trace.selection, backend)
+        await session.recorder.begin(request, pidfd, recorded, meanwhile=meanwhile)
     except BaseException:
         del session.traces[trace.id], session.recordings[trace.id]
         raise

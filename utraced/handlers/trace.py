@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from time import monotonic_ns
+from typing import TYPE_CHECKING
 
 from utraced.api import trace as api
 from utraced.errors import LimitExceeded, NoSuchProcess, PermissionDenied, Unsupported
@@ -15,6 +16,9 @@ from utraced.syscalls.calls import signatures
 from utraced.tracing import control
 from utraced.tracing.engine import Engine
 from utraced.tracing.waiting import Waiter
+
+if TYPE_CHECKING:
+    from utraced.kernel.recorder_requests import Backend
 
 from . import backends, calls, recording
 from .attaching import attached, check_limits, process_of
@@ -32,22 +36,31 @@ def start(params: api.Start, context: Context) -> Awaitable[api.Started]:
     trace = _trace(params, selection, context)
     if params.backend == "ptrace":
         return _traced(params, target, trace, context, backends.ASKED)
-    if params.backend == recording.BACKEND:
-        return _recorded(params, target, trace, context)
-    against = backends.against_kernel(params, target.pid, context.session)
-    if against is not None:
-        return _traced(params, target, trace, context, against)
+    if params.backend in backends.RECORDING:
+        return _recorded(params, target, trace, context, params.backend)
+    reason = backends.against_recording(params, target.pid, context.session)
+    if reason is not None:
+        return _traced(params, target, trace, context, reason)
     return _recorded_or_traced(params, target, trace, context)
 
 
 async def _recorded_or_traced(params: api.Start, target: Target, trace: Trace, context: Context) -> api.Started:
     """Have the kernel record, or where it will not, trace with ptrace."""
-    try:
-        return await _recorded(params, target, trace, context)
-    except (Unsupported, LimitExceeded, NoSuchProcess, PermissionDenied) as error:
-        # A process whose main thread has ended is gone for the attacher, as it has no memory to ask for.  And who may
-        # not trace it is told by ptrace why, and by the attacher that it may not be.
-        return await _traced(params, target, trace, context, backends.refused(error))
+    reasons: list[str] = []
+    for backend in backends.RECORDING:
+        reason = backends.against(backend, params, context.session)
+        if reason is None:
+            try:
+                return await _recorded(params, target, trace, context, backend, "; ".join(reasons) or None)
+            except (NoSuchProcess, PermissionDenied) as error:
+                # A process whose main thread has ended is gone for the attacher, as it has no memory to ask for.  And
+                # who may not trace it is told by ptrace why, and by the attacher that it may not be.
+                reasons.append(backends.refused(backend, error))
+                break
+            except (Unsupported, LimitExceeded) as error:
+                reason = backends.refused(backend, error)
+        reasons.append(reason)
+    return await _traced(params, target, trace, context, "; ".join(reasons))
 
 
 def _traced(params: api.Start, target: Target, trace: Trace, context: Context, reason: str) -> Awaitable[api.Started]:
@@ -85,10 +98,12 @@ async def _started(engine: Engine, waiter: Waiter, context: Context, trace: Trac
     return api.Started(trace=trace.id, backend="ptrace", reason=reason)
 
 
-async def _recorded(params: api.Start, target: Target, trace: Trace, context: Context) -> api.Started:
-    await recording.start(params, target, trace, context)
+async def _recorded(  # noqa: PLR0913, PLR0917 - a trace, and why it is made this way
+    params: api.Start, target: Target, trace: Trace, context: Context, backend: Backend, reason: str | None = None
+) -> api.Started:
+    await recording.start(params, target, trace, context, backend)
     context.session.trail.traces(target.pid, target.start_time, method=params.method)
-    return api.Started(trace=trace.id, backend=recording.BACKEND, deliver=params.deliver)
+    return api.Started(trace=trace.id, backend=backend, reason=reason, deliver=params.deliver)
 
 
 @handles(api.Stop)
@@ -111,11 +126,15 @@ async def _finished(recorded: Recorded, context: Context) -> api.Totals:
 
 def _check(params: api.Start) -> None:
     """Refuse what is not built."""
-    if params.backend not in {"auto", "ptrace", recording.BACKEND}:
+    if params.backend not in {"auto", "ptrace", *backends.RECORDING}:
         raise Unsupported(
             f"there is no backend {params.backend!r} in this version",
             feature=f"backend.{params.backend}",
             hint="Use backend ptrace, or auto.",
         )
-    if params.deliver != "events" and params.backend not in {"auto", recording.BACKEND}:
+    if params.deliver != "events" and params.backend not in {"auto", *backends.RECORDING}:
         raise Unsupported("only the kernel writes records", feature="trace.raw", hint="Use backend kernel.")
+    if params.backend == "perf" and (missing := backends.lacking_of_perf(params)) is not None:
+        raise Unsupported(
+            f"the backend perf cannot tell {missing}", feature="backend.perf", hint="Use backend kernel, or auto."
+        )

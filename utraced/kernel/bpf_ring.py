@@ -1,7 +1,7 @@
 """Reading what the programs of a trace wrote: a BPF ring buffer and its counters, mapped into our memory.
 
 kernel/bpf/ringbuf.c: one page with the consumer's position, one with the producer's, then the data, twice in a row, so
-that no record is ever cut.
+that no record is ever cut.  Those of ``memory_ring`` have the data once.
 """
 
 from __future__ import annotations
@@ -38,13 +38,16 @@ class Counters(NamedTuple):
 
 
 class Ring:
-    """A ring of ``size`` bytes behind ``fd``, and the counters behind ``counters``; neither is closed."""
+    """A ring of ``size`` bytes behind ``fd``, and the counters behind ``counters``; neither is closed.
 
-    def __init__(self, fd: int, counters: int, size: int) -> None:
+    ``twice``: whether the data is there twice.
+    """
+
+    def __init__(self, fd: int, counters: int, size: int, *, twice: bool = True) -> None:
         page = mmap.PAGESIZE
         self._mask = size - 1
         self._consumer = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        self._producer = mmap.mmap(fd, page + 2 * size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        self._producer = mmap.mmap(fd, page + size * (1 + twice), mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
         self._counters = mmap.mmap(counters, page, mmap.MAP_SHARED, mmap.PROT_READ)
         # One 8-byte load or store each, which on x86-64 need no barriers (total store order).
         self._consumed = memoryview(self._consumer).cast("Q")
@@ -58,13 +61,17 @@ class Ring:
         if not waiting:
             return b""
         start = position & self._mask
-        data = bytes(self._data[start : start + min(waiting, most)])
+        data = self._part(start, min(waiting, most))
         end = _whole(data)
         if not end and waiting > most:  # one record larger than ``most``
-            data = bytes(self._data[start : start + waiting])
+            data = self._part(start, waiting)
             end = _whole(data, single=True)
         self._consumed[0] = position + end
         return data[:end]
+
+    def _part(self, start: int, count: int) -> bytes:
+        data = bytes(self._data[start : start + count])
+        return data if len(data) == count else data + bytes(self._data[: count - len(data)])
 
     @property
     def waiting(self) -> int:

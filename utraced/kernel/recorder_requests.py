@@ -6,7 +6,7 @@ them.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -20,22 +20,30 @@ MAX_NUMBERS = 512
 RING_SIZES = (1 << 20, 64 << 20)
 """The smallest and the largest ring, in bytes."""
 
+Backend = Literal["kernel", "perf"]
+"""By programs, or by events of tracepoints."""
 Numbers = Annotated[tuple[Annotated[int, Meta(ge=0, lt=MAX_NUMBERS)], ...], Meta(max_length=MAX_NUMBERS)]
 
 
 class Recorded(Value, frozen=True):
-    """A new recording.  ``ring`` and ``counters``: descriptors in the packet.  ``ring_size``: in bytes."""
+    """A new recording.
+
+    ``ring`` and ``counters``: descriptors in the packet.  ``ring_size``: in bytes.  ``twice``: whether the ring's data
+    can be mapped twice in a row.
+    """
 
     recording: int
     ring: Index
     counters: Index
     ring_size: int
+    twice: bool = True
 
 
 class Record(Method[Recorded], frozen=True):
     """Record the system calls of a process.
 
-    ``pidfd``: the process.  ``x86_64``, ``i386``: the numbers of the calls.  ``others``: calls of no such number too.
+    ``pidfd``: the process.  ``by``: what records.  ``x86_64``, ``i386``: the numbers of the calls.
+    ``others``: calls of no such number too.
     ``strings``: bytes of each string.  ``stacks``: with the stack of each call.
     ``follow``: its children as well.  ``ring_size``: bytes, a power of two.
     ``failed_only``: only calls that fail.  ``path_prefix``: only those that name a path that begins so, without NUL.
@@ -46,6 +54,7 @@ class Record(Method[Recorded], frozen=True):
     errors = (NoSuchProcess, PermissionDenied, Unsupported, LimitExceeded)
 
     pidfd: Index
+    by: Backend = "kernel"
     x86_64: Numbers = ()
     i386: Numbers = ()
     others: bool = False

@@ -1,4 +1,4 @@
-"""The kernel's tracepoints of single system calls, by their numbers in tracefs (Documentation/trace/events.rst)."""
+"""The kernel's tracepoints, by their numbers in tracefs (Documentation/trace/events.rst)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 from utraced.linux.capabilities import permitted
 
 PLACES = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
-_FOLDER = "events/syscalls"
+_FOLDER = "events"
 _CAP_SYS_ADMIN = 1 << 21
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432
 """<asm/unistd_64.h>."""
@@ -40,10 +40,11 @@ class Tracepoints:
     def of_call(self, name: str) -> tuple[int, int] | None:
         """Return the numbers of the tracepoints at the entry and the exit of a call, None where it has none."""
         name = _OTHER_NAMES.get(name, name)
-        entry, leave = self._number(f"sys_enter_{name}"), self._number(f"sys_exit_{name}")
+        entry, leave = self.number(f"syscalls/sys_enter_{name}"), self.number(f"syscalls/sys_exit_{name}")
         return None if entry is None or leave is None else (entry, leave)
 
-    def _number(self, name: str) -> int | None:
+    def number(self, name: str) -> int | None:
+        """Return the number of the tracepoint ``subsystem/name``, None where it is not there."""
         if name not in self._known:
             self._known[name] = self._read(name)
         return self._known[name]
@@ -75,7 +76,7 @@ def find() -> Tracepoints:
 
 
 def _mounted() -> int:
-    """Return the folder of the calls in a tracefs that is mounted nowhere; raises OSError."""
+    """Return the folder of the events in a tracefs that is mounted nowhere; raises OSError."""
     context = _call(_FSOPEN, b"tracefs", _CLOEXEC)
     try:
         _call(_FSCONFIG, context, _CREATE, None, None, 0)

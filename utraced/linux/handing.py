@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from utraced.configuration import Limits
 from utraced.linux import sockets
+from utraced.linux.attaching import NOTHING, Lacking
 from utraced.linux.closing import close_aside
 from utraced.linux.identity import Identity
 from utraced.model import SessionAccess
@@ -31,15 +32,15 @@ ATTACHER_SECONDS = 1.0
 class Order(Struct, frozen=True, tag="order"):
     """To the template: fork a worker that is ``identity``; with it goes the worker's end of its channel.
 
-    ``refuses``: it only tells the connections it gets why they are refused.  ``no_attacher``: why there can be no
-    attacher, None where there can.
+    ``refuses``: it only tells the connections it gets why they are refused.  ``lacking``: why there can
+    be no attacher, or none that loads programs.
     """
 
     identity: Identity
     limits: Limits
     idle_seconds: float
     refuses: bool = False
-    no_attacher: str | None = None
+    lacking: Lacking = NOTHING
 
 
 class StartAttacher(Struct, frozen=True, tag="start_attacher"):

@@ -1,4 +1,4 @@
-"""How many files this process may have open (getrlimit(2))."""
+"""What this process may have: open files, locked memory (getrlimit(2))."""
 
 from __future__ import annotations
 
@@ -16,3 +16,12 @@ def raise_open_files() -> int:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return soft
+
+
+def raise_locked_memory() -> None:
+    """Lift this process's limit of locked memory, as far as it may: without CAP_SYS_RESOURCE, to the hard limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    for limit in (resource.RLIM_INFINITY, hard):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
+            return

@@ -13,6 +13,8 @@ _MFD_NOEXEC_SEAL = 0x8
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
+_SIZE_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
+
 _KEEP_SIZE = 0x1
 _PUNCH_HOLE = 0x2
 """linux/include/uapi/linux/falloc.h."""
@@ -31,6 +33,21 @@ def sealed(name: str, parts: Iterable[bytes]) -> int:
             file.writelines(parts)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
         os.lseek(fd, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def of_size(name: str, size: int) -> int:
+    """Return a descriptor, close-on-exec, of a file of zeros that anybody who has it may write, and nobody can resize.
+
+    Otherwise who has it could take the memory away from under whoever maps it (SIGBUS).  Raises OSError.
+    """
+    fd = _create(name)
+    try:
+        os.ftruncate(fd, size)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SIZE_SEALS)
     except BaseException:
         os.close(fd)
         raise

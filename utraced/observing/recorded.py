@@ -81,7 +81,7 @@ class Recorded:
         self._processes: dict[int, Process] = {pid: Process(pid, self._memory)}
         self._threads: dict[int, Thread] = {}
         self._presumed: dict[int, int] = {}
-        self._leaders: dict[int, tuple[int, Status]] = {}
+        self._leaders: dict[int, tuple[int, Status | None]] = {}
         self._signals: dict[int, tuple[events.Signal, records.Head]] = {}
         self._later: dict[int, list[tuple[events.Signal, records.Head]]] = {}
         self._dropped = 0
@@ -252,11 +252,11 @@ class Recorded:
         leader = self._leaders.pop(head.pid, None) if last else None
         self._bury(head, head.tid, status, last=bool(last) and leader is None)
         if leader is not None:
-            self._bury(head, head.pid, leader[1], last=True)
+            self._bury(head, head.pid, leader[1] or status, last=True)
 
-    def _bury(self, head: records.Head, tid: int, status: Status, *, last: bool) -> None:
+    def _bury(self, head: records.Head, tid: int, status: Status | None, *, last: bool) -> None:
         sent = self._signals.pop(head.pid, None)
-        if sent is not None and sent[0].signal == status.signal != "SIGKILL":
+        if sent is not None and status is not None and sent[0].signal == status.signal != "SIGKILL":
             self._tell(sent[1], sent[0])
         self._later.pop(tid, None)
         thread = self._threads.pop(tid, None)
@@ -345,7 +345,8 @@ def _entered(data: bytes, head: records.Head) -> SyscallStop:
 
 def _signal_event(data: bytes, head: records.Head) -> events.Signal:
     if head.body + records.SIGINFO_SIZE > head.end:
-        raise records.BadRecord("a signal is cut off")
+        _, _, code = records.part(records.SIGNALLED, data, head)
+        return events.Signal(signal=signal_name(head.nr), code=code_name(head.nr, code))
     info = data[head.body : head.body + records.SIGINFO_SIZE].ljust(SIGINFO_SIZE, b"\0")
     members = decode_siginfo(info).members
     address = members.get("addr")
@@ -365,8 +366,10 @@ def _fragments(data: bytes, head: records.Head, after: int, *, at_entry: bool) -
     return [Fragment(one.address, one.data, one.ended) for one in found if one.at_entry is at_entry]
 
 
-def _status(code: int) -> Status:
-    """Return how a thread ended, from its exit_code, which is as of wait(2)."""
+def _status(code: int) -> Status | None:
+    """Return how a thread ended, from its exit_code, which is as of wait(2), if that is known."""
+    if code == records.UNKNOWN_STATUS:
+        return None
     number = code & 0x7F
     if number:
         return Status(signal=signal_name(number), core_dumped=bool(code & 0x80))

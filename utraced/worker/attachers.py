@@ -11,7 +11,7 @@ import anyio
 
 from utraced.handlers.recorder import unsupported
 from utraced.linux import handing
-from utraced.linux.attaching import CAPABILITIES, missing
+from utraced.linux.attaching import CAPABILITIES, Lacking, lacking
 from utraced.linux.closing import close_aside
 from utraced.linux.handing import ATTACHER_SECONDS, Attacher, NeedsAttacher, Serve
 from utraced.linux.identity import Identity
@@ -23,8 +23,8 @@ GONE = "the daemon has ended, and with it what starts the attacher"
 class Attachers(Protocol):
     """Gives connections to an attacher."""
 
-    def unavailable(self) -> str | None:
-        """Return why there is none, None where there can be."""
+    def lacking(self) -> Lacking:
+        """Return why there can be none, or none that loads programs."""
         ...
 
     async def connect(self) -> socket.socket:
@@ -42,19 +42,19 @@ class OwnAttacher:
     def __init__(self, start: StartAttacher, identity: Identity) -> None:
         self._start = start
         self._identity = identity
-        self._reason = missing(identity.capabilities)
+        self._lacking = lacking(identity.capabilities)
         self._control: socket.socket | None = None
 
-    def unavailable(self) -> str | None:
+    def lacking(self) -> Lacking:
         """See ``Attachers``."""
-        return self._reason
+        return self._lacking
 
     async def connect(self) -> socket.socket:
         """See ``Attachers``."""
         self.close()
         control = self._start()
         if control is None:
-            raise unsupported(self._reason or CAPABILITIES)
+            raise unsupported(self._lacking.attacher or CAPABILITIES)
         self._control = control
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -71,12 +71,12 @@ class OwnAttacher:
 class BrokersAttacher:
     """The attacher of all workers, by way of the broker at the other end of ``channel``.
 
-    ``reason`` is why there can be none.  What the broker answers is passed on to ``take``.
+    ``lacking`` is why there can be none.  What the broker answers is passed on to ``take``.
     """
 
-    def __init__(self, channel: socket.socket, reason: str | None, *, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(self, channel: socket.socket, lacking: Lacking, *, clock: Callable[[], float] = monotonic) -> None:
         self._channel = channel
-        self._reason = reason
+        self._lacking = lacking
         self._clock = clock
         self._lock = anyio.Lock()
         self._asked = False
@@ -84,9 +84,9 @@ class BrokersAttacher:
         self._answer: socket.socket | str | None = None
         self._last = clock() - ATTACHER_SECONDS
 
-    def unavailable(self) -> str | None:
+    def lacking(self) -> Lacking:
         """See ``Attachers``."""
-        return self._reason
+        return self._lacking
 
     async def connect(self) -> socket.socket:
         """See ``Attachers``."""
@@ -104,8 +104,8 @@ class BrokersAttacher:
     async def _ask(self) -> None:
         """Ask the broker, not more often than it answers."""
         await anyio.sleep(max(0.0, self._last + ATTACHER_SECONDS - self._clock()))
-        if self._reason is not None:
-            raise unsupported(self._reason)
+        if self._lacking.attacher is not None:
+            raise unsupported(self._lacking.attacher)
         self._answered = anyio.Event()
         try:
             handing.send(self._channel, NeedsAttacher())
@@ -129,7 +129,7 @@ class BrokersAttacher:
 
     def ended(self) -> None:
         """The broker has ended."""
-        self._reason = self._reason or GONE
+        self._lacking = Lacking(self._lacking.attacher or GONE, self._lacking.programs)
         if self._asked:
             self.take(Attacher(GONE), ())
 

@@ -17,7 +17,7 @@ from utraced.api.call_records import BadRecord
 from utraced.errors import UtracedError
 from utraced.handlers.recorder import unsupported
 from utraced.kernel.bpf_ring import Ring
-from utraced.kernel.recorder_requests import End, Record, requests
+from utraced.kernel.recorder_requests import Backend, End, Record, requests
 from utraced.kernel.recorder_requests import Recorded as Answer
 from utraced.linux import sockets
 from utraced.linux.closing import close_aside
@@ -121,9 +121,11 @@ class Recorder:
         self._asked = anyio.Event()
         self._over = anyio.Event()
 
-    def unavailable(self) -> str | None:
+    def unavailable(self, backend: Backend) -> str | None:
         """See ``handlers.recorder.Recorder``."""
-        return None if self._attacher is not None else self._attachers.unavailable()
+        lacking = self._attachers.lacking()
+        reason = None if self._attacher is not None else lacking.attacher
+        return lacking.programs if reason is None and backend == "kernel" else reason
 
     async def begin(
         self, request: Record, pidfd: int, recorded: Recorded, *, meanwhile: Callable[[], object] = lambda: None
@@ -131,7 +133,7 @@ class Recorder:
         """See ``handlers.recorder.Recorder``."""
         answer, fds = await self._ask(request, (pidfd,), meanwhile)
         try:
-            ring = Ring(fds[answer.ring], fds[answer.counters], answer.ring_size)
+            ring = Ring(fds[answer.ring], fds[answer.counters], answer.ring_size, twice=answer.twice)
         finally:
             for fd in fds:
                 os.close(fd)

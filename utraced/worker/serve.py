@@ -332,7 +332,7 @@ def serve_handed(fd: int, order: Order, kin: frozenset[int], *, user: str) -> No
     """Be ``user``'s worker, of the broker at the other end of ``fd``; ``kin`` are the daemon's other processes."""
     audit = Audit(sink_of(os.environ), user=user)
     with socket.socket(fileno=fd) as channel:
-        attachers = BrokersAttacher(channel, order.no_attacher)
+        attachers = BrokersAttacher(channel, order.lacking)
         _run(
             lambda worker: worker.handed(channel, attachers, order.idle_seconds),
             order.limits,
