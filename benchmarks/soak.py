@@ -51,6 +51,8 @@ _OPTIONS: tuple[dict[str, Any], ...] = (
     {"failed_only": True},
     {"stacks": True, "deliver": "raw"},
     {"stacks": True, "syscalls": ("openat", "execve")},
+    {"backend": "perf", "deliver": "raw"},
+    {"backend": "perf", "syscalls": ("getppid", "openat"), "failed_only": True},
 )
 
 
@@ -100,7 +102,9 @@ class Soak:
     def one(self, client: Client, chance: random.Random) -> None:
         """Trace one program, to its end or for a while, and count what is told of it."""
         with self._program(chance) as process:
-            started = client.call(Start(pid=process.pid, backend="kernel", follow=True, **chance.choice(_OPTIONS)))
+            started = client.call(
+                Start(pid=process.pid, follow=True, **{"backend": "kernel", **chance.choice(_OPTIONS)})
+            )
             assert process.stdin is not None
             process.stdin.write(b"\n")
             process.stdin.flush()

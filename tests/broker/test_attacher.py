@@ -132,8 +132,9 @@ def attacher(daemon: System) -> int:
 
 
 def start(peer: Peer, pid: int, **options: Any) -> int:
-    started = peer.call("trace.start", pid=pid, backend="kernel", **options)
-    assert started["backend"] == "kernel"
+    options = {"backend": "kernel", **options}
+    started = peer.call("trace.start", pid=pid, **options)
+    assert started["backend"] == options["backend"]
     number: int = started["trace"]
     return number
 

@@ -38,6 +38,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     {"syscalls": ["getppid", "clone3"]},
     {"overflow": "block", "strings": 100},
     {"syscalls": ["%process"], "entries": True, "stacks": True},
+    {"backend": "perf"},
 )
 
 
@@ -52,12 +53,12 @@ def trace_on(address: str, pid: int, number: int, on: Callable[[], object]) -> N
     with suppress(OSError, AssertionError):
         while True:
             with Peer(address) as peer:
-                for options in (OPTIONS[number % 4], OPTIONS[(number + 1) % 4]):
+                for options in (OPTIONS[number % len(OPTIONS)], OPTIONS[(number + 1) % len(OPTIONS)]):
                     start(peer, pid, follow=True, **options)
                     on()
                 for event in peer.events():
                     if event["kind"] == "detached":
-                        start(peer, pid, follow=True, **OPTIONS[number % 4])
+                        start(peer, pid, follow=True, **OPTIONS[number % len(OPTIONS)])
 
 
 @contextmanager

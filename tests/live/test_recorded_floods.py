@@ -23,6 +23,8 @@ pytestmark = needs_root
 
 Deliver = Literal["events", "raw"]
 Overflow = Literal["drop", "block"]
+Backend = Literal["kernel", "perf"]
+both = pytest.mark.parametrize("backend", ["kernel", "perf"])
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +64,7 @@ def flooded(
     client: Client,
     program: Path,
     flood: tuple[int, int, int],
+    backend: Backend,
     *,
     deliver: Deliver,
     overflow: Overflow,
@@ -70,7 +73,7 @@ def flooded(
     """Return what is told of a flood of ``(threads, calls, rate)``; ``stopped`` is a worker that sleeps meanwhile."""
     with running([program, *map(str, flood)], stdin=PIPE) as process:
         client.call(
-            trace.Start(pid=process.pid, backend="kernel", deliver=deliver, overflow=overflow, syscalls=("getppid",))
+            trace.Start(pid=process.pid, backend=backend, deliver=deliver, overflow=overflow, syscalls=("getppid",))
         )
         if stopped is not None:
             os.kill(stopped, signal.SIGSTOP)
@@ -98,30 +101,37 @@ def check(told: Told, flood: tuple[int, int, int], deliver: Deliver) -> None:
     assert told.last.reason == "target_exited"
 
 
+@both
 @pytest.mark.parametrize("deliver", ["events", "raw"])
-def test_all_of_a_hundred_thousand_a_second_are_told(client: Client, programs: Programs, deliver: Deliver) -> None:
+def test_all_of_a_hundred_thousand_a_second_are_told(
+    client: Client, programs: Programs, deliver: Deliver, backend: Backend
+) -> None:
     flood = (2, 40_000, 100_000)
-    told = flooded(client, programs("calling"), flood, deliver=deliver, overflow="block")
+    told = flooded(client, programs("calling"), flood, backend, deliver=deliver, overflow="block")
     check(told, flood, deliver)
     assert told.lost == 0
 
 
+@both
 @pytest.mark.parametrize("overflow", ["drop", "block"])
 @pytest.mark.parametrize("deliver", ["events", "raw"])
 def test_as_many_as_the_machine_can_make(
-    client: Client, programs: Programs, deliver: Deliver, overflow: Overflow
+    client: Client, programs: Programs, deliver: Deliver, overflow: Overflow, backend: Backend
 ) -> None:
     flood = (3, 30_000, 0)
-    check(flooded(client, programs("calling"), flood, deliver=deliver, overflow=overflow), flood, deliver)
+    check(flooded(client, programs("calling"), flood, backend, deliver=deliver, overflow=overflow), flood, deliver)
 
 
+@both
 @pytest.mark.parametrize(
     ("deliver", "overflow", "calls"), [("events", "drop", 90_000), ("raw", "drop", 90_000), ("raw", "block", 300_000)]
 )
-def test_what_finds_no_room_in_the_ring_is_counted(
-    client: Client, programs: Programs, deliver: Deliver, overflow: Overflow, calls: int
+def test_what_finds_no_room_in_the_ring_is_counted(  # noqa: PLR0917 - what it is tried with
+    client: Client, programs: Programs, deliver: Deliver, overflow: Overflow, calls: int, backend: Backend
 ) -> None:
     flood = (2, calls, 0)
-    told = flooded(client, programs("calling"), flood, deliver=deliver, overflow=overflow, stopped=client.worker)
+    told = flooded(
+        client, programs("calling"), flood, backend, deliver=deliver, overflow=overflow, stopped=client.worker
+    )
     check(told, flood, deliver)
     assert told.lost > 0

@@ -93,14 +93,18 @@ class _Process:
 
 
 class _Thread:
-    """A thread: the call that it is in, if that is told, and since when (a count of losses)."""
+    """A thread: the call that it is in, if that is told, and since when (a count of losses).
 
-    __slots__ = ("abi", "birth", "held", "inside", "known", "process", "renamed", "since", "status")
+    ``known``: nothing has to be guessed of what it is in.  ``fresh``: it is still in the call that has made it.
+    """
+
+    __slots__ = ("abi", "birth", "fresh", "held", "inside", "known", "process", "renamed", "since", "status")
 
     def __init__(self, process: _Process, abi: int, *, known: bool) -> None:
         self.process = process
         self.abi = abi
         self.known = known
+        self.fresh = False
         self.inside = False
         self.since = 0
         self.held = b""
@@ -184,7 +188,7 @@ class Translator:
         narrow = wide != _WIDE or first != di or second != si or fourth != r10
         thread.abi = abi = 1 if narrow else 2 if number > 0 and number & _X32 else 0
         thread.known = True
-        thread.inside = False
+        thread.inside = thread.fresh = False
         if not self._settings.wanted.has(abi, number):
             return
         thread.since = self._losses
@@ -209,7 +213,11 @@ class Translator:
                 # Between both something was lost, and this may be the return from another call.
                 self.counts.exits += not self._settings.failed_only
                 return
-        elif thread.known or not self._settings.wanted.has(thread.abi, number) or self._settings.failed_only:
+        elif thread.fresh or not self._settings.wanted.has(thread.abi, number) or self._settings.failed_only:
+            thread.fresh = False
+            return
+        elif thread.known:  # its entry has found no room
+            self.counts.exits += 1
             return
         thread.known = True
         abi = thread.abi
@@ -259,7 +267,7 @@ class Translator:
             own = records.CLONED.pack(child_pid, child_tid, flags)
             self._tell(time, pid, tid, records.CLONE, own, number=number, abi=thread.abi)
         if child_pid == pid:
-            self._add(thread.process, child_tid, thread.abi)
+            self._add(thread.process, child_tid, thread.abi).fresh = True
         elif self._settings.follow or self._settings.owner is not None:
             unseen = call is None or call.role == "birth_unseen"
             apart = call is not None and (call.name == "fork" or (call.name == "clone" and not flags & _CLONE_VM))
@@ -269,7 +277,7 @@ class Translator:
             child = _Process(child_pid, told=told, kin=kin, moved=thread.process.moved or unseen)
             self._processes[child_pid] = child
             self.counts.processes += told
-            self._add(child, child_tid, thread.abi)
+            self._add(child, child_tid, thread.abi).fresh = True
 
     def _renamed(self, pid: int, tid: int, time: int) -> None:
         """Take the first half of an execution: a program with privileges has no second one."""
