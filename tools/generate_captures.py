@@ -16,9 +16,11 @@ from typing import NamedTuple
 
 from utraced.syscalls.abi import ABIS, Abi
 from utraced.syscalls.call import Call
+from utraced.syscalls.calls.cloning import PARENT_TID, SET_TID, CloneArgs
 from utraced.syscalls.calls.exec import Arguments, Environment
 from utraced.syscalls.calls.iovec import Iovecs
 from utraced.syscalls.calls.message import Message, Messages, ReceivedMessage
+from utraced.syscalls.calls.polling import SelectSigMask
 from utraced.syscalls.captures import BITS, CONSTANT, LARGEST, MOST, RESULT, STACK, Capture, Captures, What
 from utraced.syscalls.kinds import Kind
 from utraced.syscalls.signature import Signature
@@ -41,6 +43,8 @@ _LOW_LIMIT = 2
 _ERRNOS = (4, 516)
 """EINTR and ERESTART_RESTARTBLOCK: what a call that was interrupted has still filled in."""
 _UNITS = 512
+_SIGSET, _TIDS = 8, 128
+"""Bytes of a set of signals, and of thread ids in as many namespaces as there can be one in the other (clone(2))."""
 _FAR = 512
 """Bytes before what an argument points to end there; what is read farther on is of another kind."""
 
@@ -111,8 +115,12 @@ def _entered(kind: Kind, index: int, abi: Abi) -> list[Capture]:
     if isinstance(kind, Environment):
         return [Capture("pointers", index)]
     if isinstance(kind, Iovecs) and not kind.out:
-        return _buffers(kind, index)
+        return _buffers(kind, index, abi)
     found = _probed(lambda call: kind.read_entry(call.args[index], call), abi)
+    if isinstance(kind, SelectSigMask):
+        return [*found, Capture("indirect", index, unit=abi.word, most=_SIGSET)]
+    if isinstance(kind, CloneArgs):
+        return [*found, Capture("indirect", index, offset=SET_TID, unit=8, most=_TIDS)]
     return [one._replace(what="message") for one in found] if isinstance(kind, Message) else found
 
 
@@ -120,22 +128,24 @@ def _left(kind: Kind, index: int, abi: Abi) -> list[Capture]:
     if isinstance(kind, Arguments | Environment):
         return []
     if isinstance(kind, Iovecs) and kind.out:
-        return _buffers(kind, index)
+        return _buffers(kind, index, abi)
 
     def read(call: Call) -> None:
         kind.read_return(call.args[index], call)
 
     found = _probed(read, abi, errno=0)
+    if isinstance(kind, CloneArgs):
+        return [Capture("indirect", index, offset=PARENT_TID, unit=8, most=4)]
     if isinstance(kind, ReceivedMessage):
         return [one._replace(what="message") for one in found]
     failing = [one for errno in _ERRNOS for one in _probed(read, abi, errno=errno)]
     return found + [one._replace(failing=True) for one in failing]
 
 
-def _buffers(kind: Iovecs, index: int) -> list[Capture]:
+def _buffers(kind: Iovecs, index: int, abi: Abi) -> list[Capture]:
     count = kind.count if isinstance(kind.count, int) else CONSTANT
     what: What = "buffers" if kind.contents else "bytes"
-    return [Capture(what, index, unit=16, counter=count, limited=True)]
+    return [Capture(what, index, unit=2 * abi.word, counter=count, limited=True)]
 
 
 def _probed(read: Callable[[Call], None], abi: Abi, *, errno: int | None = None) -> list[Capture]:

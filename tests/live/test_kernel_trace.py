@@ -36,9 +36,10 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "xattr": (),
     "copying": (),
     "crash": (),
-    "polling": ("^pselect6",),
-    "threads": ("^clone3", "^futex", "^(madvise|munmap)"),
+    "polling": (),
+    "threads": ("^futex", "^(madvise|munmap)"),
     "i386_calls": (),
+    "i386_scattered": (),
 }
 
 

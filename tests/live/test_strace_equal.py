@@ -41,6 +41,7 @@ C_PROGRAMS: dict[str, tuple[str, ...]] = {
     "crash": (),
     "int80": (),
     "i386_calls": (),
+    "i386_scattered": (),
 }
 
 COMMANDS = {

@@ -46,9 +46,9 @@ class Start(TargetMethod[Started], frozen=True):
     The backend kernel stops nothing, and needs a daemon with the capabilities BPF and PERFMON.  It tells less than
     ptrace:
     signals that were ignored or ended the process as they were sent, no ``job_control``; the result of a call in which
-    a thread was killed; what only pointers in memory lead to (``mmsghdr``, ``pselect6``'s mask, ``clone3``'s thread id)
-    and pages that were not in memory and that the call did not touch as pointers; programs' arguments up to 48, their
-    environment up to 512 variables, buffers of an iovec or a message up to 16, all of these only of 64-bit programs.
+    a thread was killed; what only pointers in memory lead to (``mmsghdr``, ``clone3``'s pidfd) and pages that were not in
+    memory and that the call did not touch as pointers; programs' arguments up to 48, their environment up to 512
+    variables, buffers of an iovec or a message up to 16.
     ``block`` then holds nothing: what the client does not read waits in the daemon, 256 MiB at most, and is lost
     beyond.
     A trace of at most 16 calls by name leaves the other calls of the machine alone, where the kernel has tracefs.  It

@@ -31,7 +31,7 @@ PLAN_STRINGS = PLAN_LEFT + MOST * OPERATION_SIZE
 PLAN_SIZE = PLAN_STRINGS + 8
 STRING, BYTES = 1, 2
 ON_FAILURE = 1
-PROGRAM_ARGUMENTS, BUFFERS_ENTERED, BUFFERS_LEFT, MESSAGE_ENTERED, MESSAGE_LEFT = 1, 2, 3, 4, 5
+PROGRAM_ARGUMENTS, BUFFERS_ENTERED, BUFFERS_LEFT, MESSAGE_ENTERED, MESSAGE_LEFT, INDIRECT = 1, 2, 3, 4, 5, 6
 
 PROCESS = struct.Struct("<QQ")
 """A value of the map of processes: when its leader started, in nanoseconds of CLOCK_BOOTTIME, from and before."""
@@ -222,7 +222,7 @@ def needs(plans: Iterable[bytes]) -> Needs:
 
 def plan(captures: Captures, *, strings: int, largest: int) -> bytes:
     """Return the plan of a call that is wanted; ``strings`` is the limit on them, ``largest`` on any capture."""
-    special = (0, 0, 0)
+    special = (0, 0, 0, 0, 0, 0, 0)
     entered: list[bytes] = []
     left: list[bytes] = []
     for target, others, kind, message in (
@@ -231,21 +231,27 @@ def plan(captures: Captures, *, strings: int, largest: int) -> bytes:
     ):
         for one in others:
             if one.what == "strings":
-                special = (PROGRAM_ARGUMENTS, one.argument, 0)
+                special = (PROGRAM_ARGUMENTS, one.argument, 0, 0, 0, 0, 0)
                 one = one._replace(what="bytes", unit=_POINTERS_OF_ARGUMENTS, limited=False)  # noqa: PLW2901
             elif one.what == "pointers":
                 one = one._replace(what="bytes", unit=_POINTERS_OF_ENVIRONMENT)  # noqa: PLW2901
             elif one.what == "buffers":
-                special = (kind, one.argument, one.counter)
+                special = (kind, one.argument, one.counter, 0, 0, 0, 0)
             elif one.what == "message":
-                special = (message, one.argument, 0)
+                special = (message, one.argument, 0, 0, 0, 0, 0)
+            elif one.what == "indirect":
+                here = (one.offset, one.most)
+                before = special[3:5] if special[0] == INDIRECT else (0, 0)
+                places = (*here, 0, 0) if target is entered else (*before, *here)
+                special = (INDIRECT, one.argument, one.unit, *places)
+                continue
             target.append(_operation(one, strings=strings, largest=largest))
     operations = [*entered, *[bytes(OPERATION_SIZE)] * (MOST - len(entered))]
     operations += [*left, *[bytes(OPERATION_SIZE)] * (MOST - len(left))]
     return (
         _PLAN_HEAD.pack(PLAN_WANTED, sum(1 << index for index in paths_of(captures)))
         + b"".join(operations)
-        + struct.pack("<BBB5x", *special)
+        + struct.pack("<BBBBBBBx", *special)
     )
 
 

@@ -27,6 +27,7 @@ from .bpf_captures import (
 from .bpf_layout import (
     BUFFERS_ENTERED,
     BUFFERS_LEFT,
+    INDIRECT,
     MESSAGE_ENTERED,
     MESSAGE_LEFT,
     PLAN_STRINGS,
@@ -38,9 +39,14 @@ MOST_STRINGS = 48
 MOST_BUFFERS = 16
 _MOST_NAME = 128
 """sizeof(struct sockaddr_storage)."""
-_ENTERED = frozenset({PROGRAM_ARGUMENTS, BUFFERS_ENTERED, MESSAGE_ENTERED})
+_LEFT = frozenset({BUFFERS_LEFT, MESSAGE_LEFT, INDIRECT})
+_ENTERED = frozenset({PROGRAM_ARGUMENTS, BUFFERS_ENTERED, MESSAGE_ENTERED, INDIRECT})
 _HEADER_SIZE = 56
 """struct msghdr: name, its size, buffers, how many, control messages, their size (include/linux/socket.h)."""
+_NARROW_HEADER_SIZE = 24
+"""struct compat_msghdr, as far (include/net/compat.h)."""
+_I386 = 1
+"""As the record of a call says."""
 
 # The stack, below what all captures use.
 _HEADER, _SLOTS = -264, (-272, -280, -288, -296)
@@ -49,13 +55,11 @@ _HEADER, _SLOTS = -264, (-272, -280, -288, -296)
 def strings_of(program: Program, settings: Settings, *, leaving: bool) -> None:
     """Copy the strings of a program's arguments, or the buffers of an array of them."""
     name = "left " if leaving else ""
-    special = settings.needs.special & ({BUFFERS_LEFT, MESSAGE_LEFT} if leaving else _ENTERED)
+    special = settings.needs.special & (_LEFT if leaving else _ENTERED)
     if not special:
         return
     program.ldx("u8", R1, R8, PLAN_STRINGS)
     program.jump("eq", R1, f"{name}no strings", value=0)
-    program.ldx("u32", R2, FP, ABI)
-    program.jump("eq", R2, f"{name}no strings", value=1)  # a 32-bit caller's are narrower: shown as pointers
     for slot in (ADDRESS, SIZE, COUNT, POINTER, POINTER + 8, REST):
         program.st("u64", FP, slot, 0)
     forget_place(program)
@@ -71,6 +75,9 @@ def strings_of(program: Program, settings: Settings, *, leaving: bool) -> None:
     if PROGRAM_ARGUMENTS in special:
         program.label(f"{name}{PROGRAM_ARGUMENTS}")
         _arguments(program, settings, name)
+    if INDIRECT in special:
+        program.label(f"{name}{INDIRECT}")
+        _indirect(program, settings, name, leaving=leaving)
     message, buffers = (MESSAGE_LEFT, BUFFERS_LEFT) if leaving else (MESSAGE_ENTERED, BUFFERS_ENTERED)
     if message in special:
         program.label(f"{name}{message}")
@@ -96,7 +103,7 @@ def _arguments(program: Program, settings: Settings, name: str) -> None:
     _again(program, settings, f"{name}no strings")
     program.jump("ge", R8, f"{name}no strings", value=min(settings.strings, MOST_STRINGS))
     room(program, f"{name}no strings")
-    _element(program, 8, f"{name}no strings")
+    _element(program, 1, f"{name}pointer ", f"{name}no strings")
     program.ldx("u64", R3, FP, POINTER)
     program.jump("eq", R3, f"{name}no strings", value=0)
     program.stx("u64", FP, ADDRESS, R3)
@@ -108,6 +115,37 @@ def _arguments(program: Program, settings: Settings, name: str) -> None:
     program.goto(f"{name}next string")
 
 
+def _indirect(program: Program, settings: Settings, name: str, *, leaving: bool) -> None:
+    """Copy what a pointer in memory leads to."""
+    end = f"{name}no strings"
+    offset, most = (PLAN_STRINGS + 5, PLAN_STRINGS + 6) if leaving else (PLAN_STRINGS + 3, PLAN_STRINGS + 4)
+    room(program, end)
+    program.ldx("u8", R2, R8, PLAN_STRINGS + 1)
+    argument(program, R3, R2)
+    program.jump("eq", R3, end, value=0)
+    program.ldx("u8", R2, R8, offset)
+    program.compute("add", R3, source=R2)
+    program.mov(R1, FP)
+    program.compute("add", R1, value=POINTER)
+    # Behind a pointer of 32 bits stands another member.
+    program.set(R2, 8)
+    program.call(PROBE_READ_USER)
+    program.jump("ne", R0, end, value=0)
+    program.ldx("u64", R3, FP, POINTER)
+    program.ldx("u8", R2, R8, PLAN_STRINGS + 2)
+    program.jump("eq", R2, f"{name}wide pointer", value=8)
+    program.narrow(R3)
+    program.label(f"{name}wide pointer")
+    program.jump("eq", R3, end, value=0)
+    program.stx("u64", FP, ADDRESS, R3)
+    program.ldx("u8", R4, R8, most)
+    program.jump("eq", R4, end, value=0)
+    read(program, settings, f"{name}indirect ", end)
+    program.set(R5, 0)
+    store(program)
+    program.goto(end)
+
+
 def _again(program: Program, settings: Settings, end: str) -> None:
     """Begin another round of a loop that R8 counts; where it can, the verifier does not follow each one."""
     if settings.loops:
@@ -115,17 +153,38 @@ def _again(program: Program, settings: Settings, end: str) -> None:
         forget(program, R8)
 
 
-def _element(program: Program, size: int, failing: str) -> None:
-    """Read the next ``size`` bytes of the array at ``REST`` to the stack."""
+def _element(program: Program, words: int, name: str, failing: str) -> None:
+    """Read the next one or two words of the array at ``REST`` to the stack, of a 32-bit caller as two of 64 bits."""
+    wide, after = f"{name}wide", f"{name}words"
     program.ldx("u64", R3, FP, REST)
-    program.mov(R1, R3)
-    program.compute("add", R1, value=size)
-    program.stx("u64", FP, REST, R1)
     program.mov(R1, FP)
     program.compute("add", R1, value=POINTER)
-    program.set(R2, size)
+    _unless_narrow(program, wide)
+    program.mov(R2, R3)
+    program.compute("add", R2, value=4 * words)
+    program.stx("u64", FP, REST, R2)
+    program.set(R2, 4 * words)
     program.call(PROBE_READ_USER)
     program.jump("ne", R0, failing, value=0)
+    for word in reversed(range(words)):  # the last one first, which stands where the first one ends
+        program.ldx("u32", R2, FP, POINTER + 4 * word)
+        forget(program, R2)  # how it was read is not to be known, so that both ways go on as one
+        program.stx("u64", FP, POINTER + 8 * word, R2)
+    program.goto(after)
+    program.label(wide)
+    program.mov(R2, R3)
+    program.compute("add", R2, value=8 * words)
+    program.stx("u64", FP, REST, R2)
+    program.set(R2, 8 * words)
+    program.call(PROBE_READ_USER)
+    program.jump("ne", R0, failing, value=0)
+    program.label(after)
+
+
+def _unless_narrow(program: Program, wide: str) -> None:
+    """Go to ``wide`` unless the caller makes a call of 32 bits; clobbers R2."""
+    program.ldx("u32", R2, FP, ABI)
+    program.jump("ne", R2, wide, value=_I386)
 
 
 def _array(program: Program) -> None:
@@ -145,13 +204,22 @@ def _message(program: Program, settings: Settings, name: str) -> None:
     argument(program, R3, R1)
     program.mov(R1, FP)
     program.compute("add", R1, value=header)
-    program.set(R2, _HEADER_SIZE)
-    program.call(PROBE_READ_USER)
-    program.jump("ne", R0, f"{name}no strings", value=0)
     places = (name_at, name_size, REST, COUNT, control_at, control_size)
-    for index, place in enumerate(places):
-        program.ldx("u32" if index == 1 else "u64", R2, FP, header + 8 * index)
-        program.stx("u64", FP, place, R2)
+    for word, size in ((4, _NARROW_HEADER_SIZE), (8, _HEADER_SIZE)):
+        if word == 4:
+            _unless_narrow(program, f"{name}wide header")
+        else:
+            program.label(f"{name}wide header")
+        program.set(R2, size)
+        program.call(PROBE_READ_USER)
+        program.jump("ne", R0, f"{name}no strings", value=0)
+        for index, place in enumerate(places):
+            program.ldx("u32" if word == 4 or index == 1 else "u64", R2, FP, header + word * index)
+            forget(program, R2)
+            program.stx("u64", FP, place, R2)
+        if word == 4:
+            program.goto(f"{name}header")
+    program.label(f"{name}header")
     for place, size, unit, most in (
         (name_at, name_size, 1, _MOST_NAME),
         (control_at, control_size, 1, LARGEST),
@@ -167,7 +235,14 @@ def _message(program: Program, settings: Settings, name: str) -> None:
         forget(program, R4)  # what is found out of it is not to be known of where it came from
         program.jump("eq", R4, f"{what}after", value=0)
         bound(program, R4, most // unit, f"{what}size")
-        program.compute("mul", R4, value=unit)
+        if unit > 1:
+            _unless_narrow(program, f"{what}wide")
+            program.compute("mul", R4, value=unit // 2)
+            program.goto(f"{what}units")
+            program.label(f"{what}wide")
+            program.compute("mul", R4, value=unit)
+            program.label(f"{what}units")
+            forget(program, R4)
         read(program, settings, what, f"{what}after")
         program.set(R5, 0)
         store(program)
@@ -188,7 +263,7 @@ def _buffers(program: Program, settings: Settings, name: str, *, leaving: bool) 
     program.jump("ge", R8, f"{name}no strings", source=R2)
     room(program, f"{name}no strings")
     program.compute("add", R8, value=1)
-    _element(program, 16, f"{name}no strings")
+    _element(program, 2, f"{name}vector ", f"{name}no strings")
     program.ldx("u64", R3, FP, POINTER)
     program.ldx("u64", R4, FP, POINTER + 8)
     program.stx("u64", FP, ADDRESS, R3)

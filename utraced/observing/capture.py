@@ -10,7 +10,7 @@ from utraced.api import events
 from utraced.model import exact_bytes, text_of
 from utraced.syscalls.abi import Abi
 from utraced.syscalls.call import Call
-from utraced.syscalls.memory import Memory, Recording
+from utraced.syscalls.memory import Memory, Recording, Snapshot
 from utraced.syscalls.signature import Signature
 
 from .stop import SyscallStop
@@ -67,6 +67,9 @@ class Entry:
         call.result = stop.result
         call.errno = -stop.result if stop.failed else 0
         call.left = self.left = Recording(memory)
+        if self.signature.reads_return:
+            # What stood there at the entry is known by now, and may be something else.
+            call.entered = Snapshot(self.recording.fragments)
 
         def read() -> None:
             for index, kind in self.signature.reads_return:

@@ -27,6 +27,8 @@ SIZE_2 = 88
 PAGE = 4096
 
 _ARGS = struct.Struct("<11Q")
+PARENT_TID, SET_TID = 24, 64
+"""Where the pointers to thread ids are in it: to the new one, and to those that are asked for."""
 _INT = Int()
 
 
