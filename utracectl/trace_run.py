@@ -164,6 +164,8 @@ class Run:
             self._text.decode(RecordsDecoder(start, started))
         if options.backend not in {"auto", started.backend}:
             self._notice(f"the backend is {started.backend}" + (f": {started.reason}" if started.reason else ""))
+        elif started.backend == "seccomp" and not options.quiet:
+            say(f"the backend is seccomp: {started.reason}")
         return started.trace
 
     def _take(self, timeout: float) -> None:

@@ -56,6 +56,8 @@ def trace(options: argparse.Namespace) -> int:
         raise WrongUsage(f"with -H, name running processes with -p; for a command: ssh {host} utracectl trace COMMAND")
     if not words and not pids:
         raise WrongUsage("name a command to trace, or a process with -p")
+    if options.backend == "seccomp" and (pids or not options.follow_forks):
+        raise WrongUsage("--backend seccomp is for a command and all its children: add -f, and use no -p")
     selection = parse_calls(options.trace[-1]) if options.trace else None
     if words:
         find_program(words[0])

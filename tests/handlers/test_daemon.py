@@ -56,6 +56,8 @@ def test_what_the_kernel_lets_us_trace(monkeypatch, scope, root):
             for backend in ("kernel", "perf"):
                 recording = features.pop(f"backend.{backend}")
                 assert (recording.available, recording.reason) == (False, "this daemon has no attacher")
+            filters = features.pop("backend.seccomp")
+            assert filters.available == features["backend.ptrace"].available
             findings = [finding for finding in checked(hand).findings if finding.feature]
         assert [finding.feature for finding in findings] == list(features)
         for finding in findings:

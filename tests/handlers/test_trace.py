@@ -127,8 +127,8 @@ def test_an_engine_and_a_trace_have_ids_of_one_kind():
     ("options", "feature"),
     [
         ({"backend": "kernel"}, "backend.kernel"),
-        ({"backend": "seccomp"}, "backend.seccomp"),
         ({"deliver": "raw", "backend": "ptrace"}, "trace.raw"),
+        ({"deliver": "raw", "backend": "seccomp", "follow": True, "from_exec": True}, "trace.raw"),
     ],
 )
 def test_what_is_not_there_is_said_before_anything_is_done(options, feature):

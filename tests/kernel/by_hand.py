@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic, monotonic_ns
@@ -121,8 +122,11 @@ class Hand:
         self.until(lambda: not any(tracee.process.pid == pid for tracee in self.core.tracees.values()), f"end of {pid}")
 
     def close(self) -> None:
-        """End the session; afterwards nothing is traced."""
+        """End the session; afterwards nothing is traced, and what would stay so (``Process.bound``) has ended."""
         self.session.close("session_closed", monotonic_ns())
+        for process in self.core.processes.values():
+            if process.bound:
+                os.kill(process.pid, signal.SIGKILL)
         self.until(lambda: self.tracer.wait_over(set(self.core.tracees)), "all detached")
         self.tracer.close()
 

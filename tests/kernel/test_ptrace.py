@@ -88,6 +88,7 @@ def test_the_exit_message_is_asked_for_and_comes():
         assert os.WEXITSTATUS(go_on(found)) == 3
     assert ptrace.options(exits=False) == ptrace.OPTIONS
     assert ptrace.options(exits=True) == ptrace.OPTIONS | ptrace.O_TRACEEXIT
+    assert ptrace.options(exits=False, bound=True) == ptrace.OPTIONS | ptrace.O_TRACESECCOMP | ptrace.O_EXITKILL
 
 
 def test_a_register_set_is_as_long_as_the_kernel_says():

@@ -17,6 +17,7 @@ from utraced.tracing.actions import (
     Forget,
     Interrupt,
     Listen,
+    MakeCall,
     Restart,
     Retire,
     SetOptions,
@@ -97,7 +98,7 @@ class Driven:
                     kernel.set_exits(tid, exits)
                 case SetSignal(tid, _):
                     kernel.change(tid, SignalStop)
-                case ChangeCall(tid) | AbortCall(tid) | SetResult(tid):
+                case ChangeCall(tid) | AbortCall(tid) | SetResult(tid) | MakeCall(tid):
                     kernel.change(tid, SyscallStop)
                 case Detach(tid, _, stepping):
                     self.check_free(tid)

@@ -2,8 +2,9 @@
 
 ``assert play << entering(10, "getpid") == ["restart 10 syscall"]``: a mismatch is shown by pytest line by line.
 An action is written ``restart 10 run 15`` (the wish, then the signal if any), ``listen 10``, ``interrupt 10``,
-``options 10 exits``, ``detach 10``, ``abort 10 x86_64 -1``, ``complete``, ``forget 10``, ``retire A``; an event that
-is told ``A: exec 10 former_tid=10 path=/bin/true held`` (who is told, kind, tid, members, whether it holds now).
+``options 10 exits``, ``detach 10``, ``abort 10 x86_64 -1``, ``make 10 x86_64 39 0x401000 1 2`` (a call's number, return
+address and arguments), ``complete``, ``forget 10``, ``retire A``; an event that is told ``A: exec 10 former_tid=10
+path=/bin/true held`` (who is told, kind, tid, members, whether it holds now).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from utraced.tracing.actions import (
     Forget,
     Interrupt,
     Listen,
+    MakeCall,
     Restart,
     Retire,
     SetOptions,
@@ -85,6 +87,14 @@ class FakeTarget:
     def string(self, address: int, limit: int) -> tuple[bytes, bool]:
         head, end, _ = self.read(address, limit + 1).partition(b"\0")
         return head[:limit], bool(end)
+
+    def write(self, address: int, data: bytes) -> bool:
+        for start, old in self.contents.items():
+            if start <= address and address + len(data) <= start + len(old):
+                at = address - start
+                self.contents[start] = old[:at] + data + old[at + len(data) :]
+                return True
+        return False
 
     def renew(self) -> None:
         self.renewed += 1
@@ -264,8 +274,10 @@ class Playbook:
                 return f"abort {tid} {abi} {result}"
             case SetResult(tid, result):
                 return f"result {tid} {result}"
-            case SetOptions(tid, exits):
-                return f"options {tid} {'exits' if exits else 'no exits'}"
+            case SetOptions(tid, exits, bound):
+                return f"options {tid} {'exits' if exits else 'no exits'}" + " bound" * bound
+            case MakeCall(tid, abi, nr, pc, args):
+                return " ".join([f"make {tid} {abi} {nr}", f"{pc:#x}", *map(str, args)])
             case Detach(tid, signal, stepping):
                 return f"detach {tid}" + (f" {signal}" if signal else "") + " stepping" * stepping
             case Listen(tid) | Interrupt(tid) | Forget(tid):
@@ -313,6 +325,13 @@ def now() -> int:
 def entering(tid: int, name: str = "getpid", *args: int, at: int = 0) -> SyscallStop:
     number = X86_64.numbers[name]
     return SyscallStop(tid, at or now(), PC, True, X86_64.arch, SP, number, (*args, 0, 0, 0, 0, 0, 0)[:6])
+
+
+def filtered(tid: int, name: str = "getpid", *args: int) -> SyscallStop:
+    """Where a seccomp filter has stopped a call."""
+    stop = entering(tid, name, *args)
+    stop.filtered = True
+    return stop
 
 
 def leaving(tid: int, result: int = 0, at: int = 0) -> SyscallStop:

@@ -34,7 +34,7 @@ def ends(pid: int, reason: str = "target_exited", trace: int = 1) -> list[dict[s
     ]
 
 
-def tracer(*, hang_up: bool = False) -> Answer:
+def tracer(*, hang_up: bool = False, backend: str = "ptrace", reason: str | None = None) -> Answer:
     """Return a daemon that sees a single call of each process."""
 
     def answer(request: dict[str, Any]) -> list[Any] | None:
@@ -42,7 +42,7 @@ def tracer(*, hang_up: bool = False) -> Answer:
             return [response(request, HELLO)]
         assert request["method"] == "trace.start"
         pid = request["params"]["pid"]
-        reply = response(request, {"trace": 1, "backend": "ptrace"})
+        reply = response(request, {"trace": 1, "backend": backend, "reason": reason})
         return [reply, getppid(pid)] if hang_up else [reply, [getppid(pid), *ends(pid)]]
 
     return answer
@@ -55,6 +55,23 @@ def test_a_command(serve: Serve, utracectl: Run) -> None:
     start = server.requests[1]["params"]
     assert start.pop("pid") > 0
     assert start == {"from_exec": True, "overflow": "block", "entries": True, "deliver": "raw"}
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_what_a_filter_costs_is_said_also_where_the_text_goes_to_a_file(
+    quiet: bool, serve: Serve, utracectl: Run, tmp_path: Path
+) -> None:
+    serve(tracer(backend="seccomp", reason="it cannot be removed"))
+    output = tmp_path / "trace.txt"
+    done = utracectl("trace", "--backend", "seccomp", "-f", *["-q"] * quiet, "-o", str(output), "true")
+    assert done.stderr.decode() == ("" if quiet else "utracectl: the backend is seccomp: it cannot be removed\n")
+
+
+@pytest.mark.parametrize("words", [["true"], ["-f", "-p", "1"], ["-f", "-p", "1", "true"]])
+def test_a_filter_is_for_a_command_and_its_children(words: list[str], utracectl: Run) -> None:
+    done = utracectl("trace", "--backend", "seccomp", *words)
+    assert done.returncode == 2
+    assert b"--backend seccomp is for a command and all its children" in done.stderr
 
 
 def test_options_reach_the_daemon(serve: Serve, utracectl: Run) -> None:

@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend",
         choices=("auto", "kernel", "perf", "ptrace", "seccomp"),
         default="auto",
-        help="what records the calls: the kernel, by programs or by events (perf), or ptrace",
+        help="what records: the kernel, by programs or events (perf); ptrace; or ptrace at the selected calls alone, for a "
+        "command with -f, which ends with us (seccomp)",
     )
     add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command to start, with its arguments")
 

@@ -38,7 +38,7 @@ class Limits(Value, frozen=True):
 
 
 class Feature(Value, frozen=True):
-    """Whether something works here.  ``available``: it does.  ``reason``: why not."""
+    """Whether something works here.  ``available``: it does.  ``reason``: why not, or what is different with it."""
 
     available: bool
     reason: str | None = None

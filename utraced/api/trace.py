@@ -20,7 +20,8 @@ TraceId = Annotated[int, Meta(ge=1)]
 class Started(Value, frozen=True):
     """The new trace.
 
-    ``trace``: its id.  ``backend``: what records it.  ``reason``: why nothing faster does.  ``deliver``: what is told.
+    ``trace``: its id.  ``backend``: what records it.  ``reason``: why nothing faster does, and what that costs the
+    process.  ``deliver``: what is told.
     """
 
     trace: int
@@ -62,6 +63,15 @@ class Start(TargetMethod[Started], frozen=True):
     be missing, and of one that ``clone3`` has made, that it was with vfork.  A process falls silent when it executes a
     program with privileges, whoever traces it, and for those who may not trace all also when it enters a call that
     might make it another's.
+
+    The backend seccomp stops only the calls that are selected, by a filter in the traced program and all its children
+    (``SECCOMP_RET_TRACE`` in seccomp(2)), and tells the same as ptrace, but calls that a filter of the program's own
+    answers.  It is used only where it is asked for, and for a command from its execve on: with ``from_exec`` and
+    ``follow``, of a process with one thread, at its next system call.  The filter can never be removed, and without a
+    tracer its calls would fail: so the processes stay attached when the trace, or the session, has ended, and the
+    kernel kills them when the daemon ends; a private worker of a client's stays for them.  Unless they had
+    CAP_SYS_ADMIN, no execve of theirs gains privileges any more (``no_new_privs`` in prctl(2)).  The answer's
+    ``reason`` says which of that holds.
 
     Stacks are of up to 127 addresses.  A function without a frame pointer, as most of a C library's, hides its caller,
     and in code that uses the register otherwise a stack ends early.

@@ -34,6 +34,8 @@ _PREFIXES = frozenset({0x26, 0x2E, 0x36, 0x3E, *range(0x40, 0x50), 0x64, 0x65, 0
 _CALLS = frozenset({b"\x0f\x05", b"\x0f\x34", b"\xcd\x80"})
 LONGEST = 15
 """Bytes of the longest instruction."""
+CALL_SIZE = 2
+"""Bytes of syscall and of int 0x80; from sysenter the kernel returns behind an int 0x80 (arch/x86/entry/vdso)."""
 
 
 def makes_call(code: bytes) -> bool:

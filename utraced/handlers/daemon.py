@@ -16,6 +16,7 @@ from utraced.kernel.obstacles import Obstacle
 from utraced.kernel.recorder_requests import Backend
 from utraced.version import VERSION
 
+from . import filtered
 from .aside import aside
 from .backends import RECORDING
 from .context import Context, handles
@@ -54,7 +55,9 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
             max_tracees=limits.tracees,
             stall_seconds=limits.stall_seconds,
         ),
-        features=_features() | {f"backend.{each}": _recording(session.recorder, each) for each in RECORDING},
+        features=_features()
+        | {f"backend.{each}": _recording(session.recorder, each) for each in RECORDING}
+        | {filtered.FEATURE: _filters()},
     )
 
 
@@ -112,6 +115,15 @@ def _recording(recorder: Recorder, backend: Backend) -> api.Feature:
     """Tell whether the kernel can record traces this way."""
     reason = recorder.unavailable(backend)
     return api.Feature(available=reason is None, reason=reason)
+
+
+def _filters() -> api.Feature:
+    """Tell whether a filter can stop calls, and what it is for."""
+    ptrace = _features().get("backend.ptrace")
+    if ptrace is not None and not ptrace.available:
+        return ptrace
+    missing = filtered.unavailable()
+    return api.Feature(available=missing is None, reason=missing or filtered.DIFFERENCES)
 
 
 def _checked(target: Target | None, besides: Obstacle | None) -> api.Checked:

@@ -20,7 +20,7 @@ from utraced.tracing.waiting import Waiter
 if TYPE_CHECKING:
     from utraced.kernel.recorder_requests import Backend
 
-from . import backends, calls, recording
+from . import backends, calls, filtered, recording
 from .attaching import attached, check_limits, process_of
 from .context import Context, handles
 from .target import Target, resolve
@@ -38,6 +38,8 @@ def start(params: api.Start, context: Context) -> Awaitable[api.Started]:
         return _traced(params, target, trace, context, backends.ASKED)
     if params.backend in backends.RECORDING:
         return _recorded(params, target, trace, context, params.backend)
+    if params.backend == filtered.BACKEND:
+        return filtered.start(params, target, trace, context)
     reason = backends.against_recording(params, target.pid, context.session)
     if reason is not None:
         return _traced(params, target, trace, context, reason)
@@ -87,6 +89,7 @@ def _trace(params: api.Start, selection: Selection, context: Context) -> Trace:
         entries=params.entries,
         from_exec=params.from_exec,
         stacks=params.stacks,
+        filtered=params.backend == filtered.BACKEND,
         prefix=prefix_of(params.path_prefix),
     )
     trace.processes = 1
@@ -125,13 +128,9 @@ async def _finished(recorded: Recorded, context: Context) -> api.Totals:
 
 
 def _check(params: api.Start) -> None:
-    """Refuse what is not built."""
-    if params.backend not in {"auto", "ptrace", *backends.RECORDING}:
-        raise Unsupported(
-            f"there is no backend {params.backend!r} in this version",
-            feature=f"backend.{params.backend}",
-            hint="Use backend ptrace, or auto.",
-        )
+    """Refuse what a backend cannot do."""
+    if params.backend == filtered.BACKEND:
+        filtered.check(params)
     if params.deliver != "events" and params.backend not in {"auto", *backends.RECORDING}:
         raise Unsupported("only the kernel writes records", feature="trace.raw", hint="Use backend kernel.")
     if params.backend == "perf" and (missing := backends.lacking_of_perf(params)) is not None:

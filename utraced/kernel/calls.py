@@ -5,7 +5,7 @@ By registers, as every kernel lets us: PTRACE_SET_SYSCALL_INFO is of Linux 6.16.
 
 from __future__ import annotations
 
-from utraced.arch.x86_64 import ARGUMENTS, ORIG_RAX, RAX
+from utraced.arch.x86_64 import ARGUMENTS, CALL_SIZE, ORIG_RAX, RAX, RIP
 from utraced.syscalls.abi import ABIS
 
 from . import ptrace
@@ -34,6 +34,15 @@ def abort(tid: int, abi: str, result: int) -> None:
     else:
         _set(tid, ORIG_RAX, NO_CALL)
         _set(tid, RAX, result)
+
+
+def make(tid: int, abi: str, nr: int, pc: int, args: tuple[int, ...]) -> None:
+    """Have a thread next make a call, with the instruction before ``pc``, wherever it is stopped but at an entry."""
+    _set(tid, ORIG_RAX, NO_CALL)  # what it returns from is not made again, should a signal come
+    _set(tid, RIP, pc - CALL_SIZE)
+    _set(tid, RAX, nr)
+    for offset, value in zip(ARGUMENTS[abi], args, strict=False):
+        _set(tid, offset, value)
 
 
 def set_result(tid: int, result: int) -> None:

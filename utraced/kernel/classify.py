@@ -25,6 +25,9 @@ from . import ptrace
 SIGTRAP = 5
 SYSCALL_STATUS = (SIGTRAP | 0x80) << 8 | 0x7F
 """waitpid's status of a syscall-stop under PTRACE_O_TRACESYSGOOD."""
+SECCOMP_STATUS = ptrace.EVENT_SECCOMP << 16 | SIGTRAP << 8 | 0x7F
+"""Its status where a seccomp filter has stopped a call."""
+CALL_STATUSES = frozenset({SYSCALL_STATUS, SECCOMP_STATUS})
 _CLONES = {ptrace.EVENT_FORK: "fork", ptrace.EVENT_VFORK: "vfork", ptrace.EVENT_CLONE: "fork"}
 _TOP = 1 << 63
 _WRAP = 1 << 64
@@ -35,7 +38,7 @@ def classify(tid: int, status: int) -> AnyStop | None:
 
     None where the thread is dying, and its stop already over: its death will be told.
     """
-    if status == SYSCALL_STATUS:
+    if status in CALL_STATUSES:
         return syscall_stop(tid)
     if not os.WIFSTOPPED(status):
         return Death(tid, monotonic_ns(), 0, exit_status(status))
@@ -56,13 +59,15 @@ def classify(tid: int, status: int) -> AnyStop | None:
 
 
 def syscall_stop(tid: int) -> SyscallStop | None:
-    """Return what ``classify`` does for a syscall-stop."""
+    """Return what ``classify`` does for a syscall-stop, and where a filter has stopped a call."""
     info = ptrace.syscall_info(tid)
     if info is None:
         return None
     op, arch, pc, sp, nr, a = info[:6]
     if op == ptrace.INFO_ENTRY:
         return SyscallStop(tid, monotonic_ns(), pc, True, arch, sp, nr, info[5:])
+    if op == ptrace.INFO_SECCOMP:
+        return SyscallStop(tid, monotonic_ns(), pc, True, arch, sp, nr, info[5:], filtered=True)
     if op != ptrace.INFO_EXIT:
         return None  # a second look at a thread that an exec has taken over since its status was collected
     result = nr - _WRAP if nr >= _TOP else nr

@@ -77,6 +77,19 @@ class TargetMemory:
                 break
         return data[:limit], False
 
+    def write(self, address: int, data: bytes) -> bool:
+        """Write into the memory; return whether all of ``data`` was."""
+        try:
+            fd = os.open(f"/proc/{self.pid}/mem", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            return False  # dying, or no longer ours
+        try:
+            return os.pwrite(fd, data, address) == len(data)
+        except (OSError, OverflowError):
+            return False
+        finally:
+            os.close(fd)
+
     def renew(self) -> None:
         """Forget the old image after an exec."""
         self.close()

@@ -40,6 +40,8 @@ O_TRACECLONE = 0x08
 O_TRACEEXEC = 0x10
 O_TRACEVFORKDONE = 0x20
 O_TRACEEXIT = 0x40
+O_TRACESECCOMP = 0x80
+O_EXITKILL = 0x10_0000
 OPTIONS = O_TRACESYSGOOD | O_TRACEFORK | O_TRACEVFORK | O_TRACECLONE | O_TRACEEXEC | O_TRACEVFORKDONE
 """Set on every tracee: without clone, fork and vfork new threads would escape; EXITKILL is not among them."""
 
@@ -49,10 +51,12 @@ EVENT_CLONE = 3
 EVENT_EXEC = 4
 EVENT_VFORK_DONE = 5
 EVENT_EXIT = 6
+EVENT_SECCOMP = 7
 EVENT_STOP = 128
 
 INFO_ENTRY = 1
 INFO_EXIT = 2
+INFO_SECCOMP = 3
 SYSCALL_INFO = Struct("<B3xIQQQ6Q")
 """struct ptrace_syscall_info: op, arch, instruction and stack pointer, then nr and args, or rval and is_error."""
 SYSCALL_INFO_SIZE = 88
@@ -110,9 +114,9 @@ def seize(tid: int, *, exits: bool = False) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def options(*, exits: bool) -> int:
-    """Return the options of a tracee; ``exits``: whether it stops when it exits."""
-    return OPTIONS | (O_TRACEEXIT if exits else 0)
+def options(*, exits: bool, bound: bool = False) -> int:
+    """Return the options of a tracee; ``exits``: it stops when it exits, ``bound``: for a filter, and dies with us."""
+    return OPTIONS | (O_TRACEEXIT if exits else 0) | (O_TRACESECCOMP | O_EXITKILL if bound else 0)
 
 
 def restart(request: int, tid: int, signal: int) -> bool:

@@ -22,6 +22,7 @@ from utraced.tracing.actions import (
     Forget,
     Interrupt,
     Listen,
+    MakeCall,
     Restart,
     Retire,
     SetOptions,
@@ -35,7 +36,7 @@ from utraced.tracing.process import Process
 from utraced.tracing.waiting import Waiter
 
 from . import calls, ptrace, registers, stacks, stepping
-from .classify import SYSCALL_STATUS, classify, syscall_stop
+from .classify import CALL_STATUSES, classify, syscall_stop
 from .denied import why_denied
 from .memory import TargetMemory
 from .reaper import Reaper
@@ -65,11 +66,12 @@ class Tracer:
             Listen: lambda action: ptrace.attempt(ptrace.PTRACE_LISTEN, action.tid),
             Interrupt: lambda action: ptrace.attempt(ptrace.PTRACE_INTERRUPT, action.tid),
             SetOptions: lambda action: ptrace.attempt(
-                ptrace.PTRACE_SETOPTIONS, action.tid, 0, ptrace.options(exits=action.exits)
+                ptrace.PTRACE_SETOPTIONS, action.tid, 0, ptrace.options(exits=action.exits, bound=action.bound)
             ),
             SetSignal: lambda action: ptrace.set_signal_info(action.tid, action.info),
             ChangeCall: lambda action: calls.change(action.tid, action.abi, action.nr, action.args),
             AbortCall: lambda action: calls.abort(action.tid, action.abi, action.result),
+            MakeCall: lambda action: calls.make(action.tid, action.abi, action.nr, action.pc, action.args),
             SetResult: lambda action: calls.set_result(action.tid, action.result),
             Detach: self._detach,
             Capture: _capture,
@@ -116,7 +118,7 @@ class Tracer:
     def _act(self, tid: int, status: int) -> None:
         """Classify, decide, and carry out."""
         core = self.core
-        if status == SYSCALL_STATUS:
+        if status in CALL_STATUSES:
             stop = syscall_stop(tid)
             wish = core.handle_syscall(stop) if stop is not None else None
             if core.actions:
@@ -150,7 +152,7 @@ class Tracer:
         Raises NoSuchProcess, and PermissionDenied and LimitExceeded, after which no thread is left attached.
         """
         process = self.core.processes.get(pid)
-        if process is not None and process.engines:
+        if process is not None and (process.engines or process.bound):
             return process  # its new threads are attached by the kernel
         # Threads of a session before may have told that they leave: one that is stopped at its exit must be let go
         # now, as PTRACE_SEIZE may wait for an exec that waits for it (see ``reaper``).

@@ -17,7 +17,8 @@ class SyscallStop(Stop, gc=False):
     """At the entry or exit of a system call; ``arch`` is the AUDIT_ARCH value, ``args`` are six (entry only).
 
     ``result`` is the signed return value, ``failed`` whether it is a negated errno (exit only).  ``nr`` is known at an
-    exit where the thread is held there and its entry was seen.
+    exit where the thread is held there and its entry was seen.  ``filtered``: a seccomp filter stopped it, after the
+    stop at the entry where there is one.
     """
 
     entering: bool
@@ -27,3 +28,4 @@ class SyscallStop(Stop, gc=False):
     args: tuple[int, ...] = ()
     result: int = 0
     failed: bool = False
+    filtered: bool = False

@@ -62,7 +62,7 @@ class Trace:
     """One ``trace.start``: it has one engine in each process it traces.
 
     ``limit`` is the number of bytes told of each string.  ``prefix``: how a path among the arguments must begin.
-    ``waiting``: nothing is told before the first execve.
+    ``waiting``: nothing is told before the first execve.  ``filtered``: a seccomp filter stops its calls alone.
     ``untold`` are the threads in a call of which the client knows nothing yet (kept where ``entries`` were asked for).
     """
 
@@ -73,6 +73,7 @@ class Trace:
         "dropped",
         "entries",
         "failed_only",
+        "filtered",
         "follow",
         "id",
         "limit",
@@ -98,6 +99,7 @@ class Trace:
         entries: bool = False,
         from_exec: bool = False,
         stacks: bool = False,
+        filtered: bool = False,
         prefix: bytes = b"",
     ) -> None:
         self.id = 0
@@ -111,6 +113,7 @@ class Trace:
         self.entries = entries and not failed_only
         self.waiting = from_exec
         self.stacks = stacks
+        self.filtered = filtered
         self.processes = 0
         self.delivered = 0
         self.lost = 0

@@ -56,10 +56,14 @@ class Interrupt(Struct, frozen=True, gc=False):
 
 
 class SetOptions(Struct, frozen=True, gc=False):
-    """Set a stopped thread's ptrace options: ``exits`` whether its PTRACE_EVENT_EXIT is wanted."""
+    """Set a stopped thread's ptrace options.
+
+    ``exits``: its PTRACE_EVENT_EXIT is wanted.  ``bound``: its filter's stops are, and that it ends with us.
+    """
 
     tid: int
     exits: bool
+    bound: bool = False
 
 
 class SetSignal(Struct, frozen=True, gc=False):
@@ -84,6 +88,19 @@ class AbortCall(Struct, frozen=True, gc=False):
     tid: int
     abi: str
     result: int
+
+
+class MakeCall(Struct, frozen=True, gc=False):
+    """Have a thread next make a call by ``abi``, with the instruction of the call whose return address is ``pc``.
+
+    It is stopped where a call returns, or before its next instruction.
+    """
+
+    tid: int
+    abi: str
+    nr: int
+    pc: int
+    args: tuple[int, ...]
 
 
 class SetResult(Struct, frozen=True, gc=False):
@@ -158,6 +175,7 @@ Action = (
     | SetSignal
     | ChangeCall
     | AbortCall
+    | MakeCall
     | SetResult
     | Detach
     | Capture

@@ -63,7 +63,7 @@ def detach(
     reason: Literal["client_request", "session_closed", "daemon_stopping"],
     time_ns: int,
 ) -> None:
-    """End an engine: its holds go, and with the last engine its process is let go."""
+    """End an engine: its holds go, and with the last engine its process is let go, unless it is bound."""
     process = engine.process
     if engine not in process.engines:
         return
@@ -76,7 +76,7 @@ def detach(
     process.refresh()
     for tracee in list(process.tracees.values()):
         tracee.forget(engine)
-        if not process.engines:
+        if not process.engines and not process.bound:
             leave(core, tracee)
         elif engine in tracee.holders:
             release(core, engine, tracee)

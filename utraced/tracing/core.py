@@ -17,6 +17,7 @@ The rules (PROTOCOL.md §4; utrace's before it), each with a test of its name in
 - A signal or a call is changed by the engine that holds it alone; where another holds it too that is contended.
 - A new thread is born under the holds of the engines that hold all others.
 - Every stop is answered by exactly one restart, listen or detach, or by none while somebody holds the thread.
+- A process with a filter of ours stays traced when its last engine has left.
 - SIGKILL and death beat everything: an action on a dying thread fails and is forgotten, its death comes by itself.
 """
 
@@ -106,6 +107,8 @@ class Core:
         tracee.stop = stop
         # Any stop clears an interrupt that was still on its way (ptrace_stop in kernel/signal.c).
         tracee.fresh = tracee.listening = tracee.interrupting = False
+        if tracee.installation is not None and tracee.installation.takes(self, tracee, stop):
+            return
         self._reports[type(stop)](self, tracee, stop)
         self.settle(tracee)
 
@@ -115,7 +118,14 @@ class Core:
         The same as ``handle``, which it falls back on, without the detours: this is where the time goes.
         """
         tracee = self.tracees.get(stop.tid)
-        if tracee is None or tracee.wishes or tracee.stop is not None or tracee.interrupting or self.waiters:
+        if (
+            tracee is None
+            or tracee.wishes
+            or tracee.stop is not None
+            or tracee.interrupting
+            or self.waiters
+            or tracee.installation is not None
+        ):
             self.handle(stop)
             return None
         process = tracee.process
@@ -131,12 +141,26 @@ class Core:
             self.settle(tracee)
             return None
         tracee.stop = None
-        tracee.request = request = process.request
+        request = process.request
+        if request is Wish.RUN:
+            if tracee.entries:  # a filter's: the call's return is wanted
+                request = Wish.SYSCALL
+            else:
+                tracee.entry = None
+        tracee.request = request
         return request
 
     def engines(self) -> list[Engine]:
         """Return all engines, also those whose process has ended."""
         return [engine for process in (*self.processes.values(), *self.unreaped) for engine in process.engines]
+
+    def bound(self) -> bool:
+        """Tell whether there are processes that end with us (see ``filtering``)."""
+        return any(process.bound for process in self.processes.values())
+
+    def unbound(self) -> set[int]:
+        """Return the threads of all others."""
+        return {tid for tid, tracee in self.tracees.items() if not tracee.process.bound}
 
     # What is told
 
@@ -224,20 +248,23 @@ class Core:
         stop = tracee.stop
         if tracee.exits is not process.exits:
             tracee.exits = process.exits
-            self.actions.append(SetOptions(tracee.tid, process.exits))
+            self.actions.append(SetOptions(tracee.tid, process.exits, process.bound))
         tracee.stop = None
         if tracee.group_stopped and type(stop) is GroupStop:
             tracee.listening = True
             self.actions.append(Listen(tracee.tid))
             return
-        wish = process.request if tracee.outcome is None else Wish.SYSCALL
+        wish = process.request if tracee.outcome is None and not tracee.entries else Wish.SYSCALL
         if tracee.wishes:
             wish = min(wish, *tracee.wishes.values())
         if type(stop) is ExitStop:
             lifecycle.doom(tracee)  # it does not stop again
         signal = tracee.signal if type(stop) is SignalStop else 0
         tracee.signal = 0
-        self.actions.append(steps.restart(tracee, stop, wish, signal))
+        action = steps.restart(tracee, stop, wish, signal)
+        if action.wish is not Wish.SYSCALL:
+            tracee.entry = None  # its return will not be seen
+        self.actions.append(action)
 
     def relieve(self, owner: Owner) -> None:
         """Restart the threads that were held back because ``owner`` read too slowly, unless others hold them."""
@@ -266,6 +293,8 @@ class Core:
             if engine.trace is not None:
                 engine.trace.untold.pop(tracee, None)
         self.held_back.drop(tracee)
+        if tracee.installation is not None:
+            tracee.installation.lost(self, tracee)
         if self.tracees.get(tracee.tid) is tracee:
             del self.tracees[tracee.tid]
         process.tracees.pop(tracee.tid, None)

@@ -97,7 +97,7 @@ class Engine:
     def wants_syscalls(self) -> bool:
         """Tell whether threads must stop at system calls for this engine."""
         if self.trace is not None:
-            return True
+            return self.trace.waiting or not (self.trace.filtered and self.process.bound)
         return (
             (self.entry.enabled and self.wants("syscall_entry"))
             or (self.exit.enabled and self.wants("syscall_exit"))

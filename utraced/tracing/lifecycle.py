@@ -116,15 +116,16 @@ def clone(core: Core, tracee: Tracee, stop: CloneStop) -> None:
     refused = False
     if stop.is_thread:
         child = Tracee(stop.child, process)
-        child.leaving = not process.engines
+        child.leaving = not process.engines and not process.bound
         for engine in tracee.holders:
             # A hold on all threads that this one had not come to yet when it made another: nobody slips past.
             if all(engine in other.holders or other.doomed for other in process.tracees.values()):
                 child.holders.append(engine)
                 child.announce[engine] = "requested"
     else:
+        # One that is bound stays traced in any case: its calls would fail.
         refused = len(core.tracees) >= core.most
-        child, children = follow(core, stop.child, [] if refused else process.engines)
+        child, children = follow(core, stop.child, [] if refused else process.engines, filters=process.filters)
     child.exits = tracee.exits  # a new thread inherits its parent's ptrace options
     tell_clone(core, tracee, stop, children, refused=refused)
     adopt(core, child)
@@ -160,9 +161,10 @@ def tell_clone(
             core.tell(engine, tracee, event, hold=response == "hold")
 
 
-def follow(core: Core, pid: int, engines: Iterable[Engine]) -> tuple[Tracee, dict[Engine, Engine]]:
+def follow(core: Core, pid: int, engines: Iterable[Engine], *, filters: int) -> tuple[Tracee, dict[Engine, Engine]]:
     """Make the process of a new child, with an engine for each of its parent's ``engines`` that follows."""
     process = Process(pid, core.open_target(pid))
+    process.filters = filters
     children: dict[Engine, Engine] = {}
     for engine in engines:
         if not engine.follow:
@@ -176,7 +178,7 @@ def follow(core: Core, pid: int, engines: Iterable[Engine]) -> tuple[Tracee, dic
         children[engine] = child
     process.refresh()
     tracee = Tracee(pid, process)
-    tracee.leaving = not process.engines
+    tracee.leaving = not process.engines and not process.bound
     for child in process.engines:
         if child.hold:
             tracee.holders.append(child)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from .changes import Outcome
     from .engine import Engine
+    from .filtering import Installation
     from .libraries import Library
     from .stops import AnyStop, SyscallStop
 
@@ -25,6 +26,10 @@ Why = Literal["requested", "attached", "exec"]
 
 class Target(Memory, Protocol):
     """What the core is given of a process: its memory, and when it started."""
+
+    def write(self, address: int, data: bytes) -> bool:
+        """Write into the memory; return whether all of ``data`` was."""
+        ...
 
     def renew(self) -> None:
         """Forget the memory's old image: an exec has replaced it."""
@@ -51,7 +56,7 @@ class Tracee:
     ``stepping``: the trap of a step may still be told, though it was last restarted for something else.
     ``signal`` is what will be delivered when the signal-delivery-stop ends.
     ``entry`` is the call it is in, ``entries`` what each trace has kept of it, ``outcome`` the result chosen for it,
-    ``unmapping`` the library that it takes away.
+    ``unmapping`` the library that it takes away.  ``installation`` is the filter that it is being given.
     """
 
     __slots__ = (
@@ -64,6 +69,7 @@ class Tracee:
         "fresh",
         "group_stopped",
         "holders",
+        "installation",
         "interrupting",
         "leaving",
         "listening",
@@ -100,6 +106,7 @@ class Tracee:
         self.entries: dict[Trace, Entry] = {}
         self.outcome: Outcome | None = None
         self.unmapping: Library | None = None
+        self.installation: Installation | None = None
 
     @property
     def stopped(self) -> bool:
@@ -124,11 +131,11 @@ class Process:
     """A traced thread group.
 
     ``engines`` stand in attach order.  ``request`` and ``exits`` are what its threads are to be restarted with, and
-    ``libraries`` whether they are watched for those, as its engines' wants say (see ``refresh``).  ``status`` is how it
-    ended.
+    ``libraries`` whether they are watched for those, as its engines' wants say (see ``refresh``).  ``filters`` counts
+    those of ours that it has (see ``filtering``).  ``status`` is how it ended.
     """
 
-    __slots__ = ("engines", "exits", "libraries", "pid", "request", "status", "target", "tracees")
+    __slots__ = ("engines", "exits", "filters", "libraries", "pid", "request", "status", "target", "tracees")
 
     def __init__(self, pid: int, target: Target) -> None:
         self.pid = pid
@@ -138,7 +145,13 @@ class Process:
         self.request = Wish.RUN
         self.exits = False
         self.libraries = False
+        self.filters = 0
         self.status: Status | None = None
+
+    @property
+    def bound(self) -> bool:
+        """Whether it has a filter of ours, whose calls fail without a tracer: it stays traced, and ends with us."""
+        return self.filters > 0
 
     def refresh(self) -> None:
         """Work out anew what the threads must be restarted with."""

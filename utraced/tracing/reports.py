@@ -14,7 +14,7 @@ from utraced.syscalls.results import errno_name
 from utraced.syscalls.siginfo import code_name, decode_siginfo
 from utraced.syscalls.signals import signal_name
 
-from . import changes, libraries, steps
+from . import changes, filtering, libraries, steps
 from .actions import CaptureStack, Tell, Wish
 from .engine import Engine
 from .process import Tracee
@@ -27,15 +27,21 @@ if TYPE_CHECKING:
 def syscall(core: Core, tracee: Tracee, stop: SyscallStop) -> None:
     """A system call begins, or returns."""
     if stop.entering:
+        if stop.filtered and tracee.entry is not None:
+            return  # told at the stop at its entry, after which comes the filter's (syscall_trace_enter, kernel/entry)
         if tracee.outcome is not None:
             changes.entered(tracee, stop)
         tracee.entry = stop
         if tracee.process.libraries:
             libraries.entered(tracee, stop)
         for engine in reversed(tracee.process.engines):
-            if engine.trace is not None:
-                engine.trace.enter(tracee, stop)
-                if engine.trace.stacks and (kept := tracee.entries.get(engine.trace)) is not None:
+            trace = engine.trace
+            if trace is not None:
+                waiting = trace.waiting
+                trace.enter(tracee, stop)
+                if waiting and not trace.waiting:
+                    filtering.begins(core, trace)
+                if trace.stacks and (kept := tracee.entries.get(trace)) is not None:
                     core.actions.append(CaptureStack(tracee.tid, tracee.process.target, kept))
             else:
                 _syscall(core, engine, tracee, stop, stop)

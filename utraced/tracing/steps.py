@@ -56,5 +56,8 @@ def restart(tracee: Tracee, stop: AnyStop | None, wish: Wish, signal: int) -> Re
 def _calls_count(tracee: Tracee) -> bool:
     """Tell whether the stops of system calls are needed, whoever steps."""
     return (
-        tracee.process.request is Wish.SYSCALL or tracee.outcome is not None or Wish.SYSCALL in tracee.wishes.values()
+        tracee.process.request is Wish.SYSCALL
+        or tracee.outcome is not None
+        or bool(tracee.entries)
+        or Wish.SYSCALL in tracee.wishes.values()
     )

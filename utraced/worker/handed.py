@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import anyio
@@ -27,10 +28,10 @@ MOST_CLOSING = 256
 class Handed:
     """Serves what comes over ``channel`` until the broker says that nothing more will, or is gone.
 
-    ``changes`` tells of sessions that come and go.
+    ``changes`` tells of sessions that come and go, ``unbound`` waits until no process is left that ends with us.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a worker does for it
         self,
         channel: socket.socket,
         acceptor: Acceptor,
@@ -38,12 +39,14 @@ class Handed:
         changes: Changes,
         *,
         idle_seconds: float,
+        unbound: Callable[[], Awaitable[None]],
     ) -> None:
         self._channel = channel
         self._acceptor = acceptor
         self._attachers = attachers
         self._changes = changes
         self._idle_seconds = idle_seconds
+        self._unbound = unbound
         self._receiver = Receiver(Connection, Refusal, Attacher, End)
         self._taken = 0
         self._now = False
@@ -60,6 +63,7 @@ class Handed:
         self._attachers.ended()
         while self._changes.sessions:
             await self._changes.next()
+        await self._unbound()
         return False
 
     def _react(self) -> None:
@@ -107,6 +111,7 @@ class Handed:
     async def _watch_idle(self) -> None:
         """Offer the broker to end when nobody has been here for a while; it answers unless somebody is on the way."""
         while True:
+            await self._unbound()
             idle = self._changes.idle_seconds()
             if idle is None:
                 await self._changes.emptied()

@@ -31,6 +31,7 @@ from utraced.linux.handing import Order
 from utraced.linux.identity import own_identity
 from utraced.linux.limits import raise_open_files
 from utraced.linux.listening import Listening
+from utraced.linux.standard import silence
 from utraced.linux.systemd import Notifier
 from utraced.tracing.waiting import Waiter
 
@@ -57,6 +58,8 @@ LOOK = 0.25
 """Seconds between looks whether zombies have been reaped, where the kernel does not tell (before Linux 6.9)."""
 LINGER = 1.0
 """Seconds in which clients may read what the end of the daemon left them."""
+STAY = 5.0
+"""Seconds between looks whether there is still something to stay for; mostly its end is told."""
 LETTING_GO = 5.0
 """Seconds in which threads are to stop to be detached; what is in uninterruptible sleep the kernel detaches."""
 
@@ -98,12 +101,18 @@ class Worker:
         self._changes = Changes()
 
     async def embedded(self, sock: socket.socket) -> None:
-        """Serve ``sock`` until its end, SIGTERM or the client's death, then let go of everything."""
+        """Serve ``sock`` until its end, SIGTERM or the client's death, then let go of everything.
+
+        It stays, silent, for the processes that end with it: to end them is not what the end of a client means.
+        """
         async with self._pumping(), self._serving() as serving:
             await serving.start(self._watch_signals, (signal.SIGTERM,), serving.cancel_scope)
             self._serve(serving, sock, self.sessions.add(peer(sock)), peer_pidfd(sock))
             while self._changes.sessions:
                 await self._changes.next()
+            if self.tracer.core.bound():
+                silence()
+                await self._unbound()
             serving.cancel_scope.cancel()
 
     async def listening(self, listeners: Sequence[Listening], notifier: Notifier) -> None:
@@ -124,7 +133,9 @@ class Worker:
         async with self._pumping(), self._serving() as serving:
             await serving.start(self._watch_signals, ending_signals(), serving.cancel_scope)
             with self._accepting(serving) as acceptor:
-                source = Handed(channel, acceptor, attachers, self._changes, idle_seconds=idle_seconds)
+                source = Handed(
+                    channel, acceptor, attachers, self._changes, idle_seconds=idle_seconds, unbound=self._unbound
+                )
                 if await source.run(serving):
                     self._say_stopping()
             serving.cancel_scope.cancel()
@@ -238,11 +249,17 @@ class Worker:
             told = count
             await anyio.sleep(1)
 
+    async def _unbound(self) -> None:
+        """Wait until there is no process that ends with us."""
+        while self.tracer.core.bound():
+            with anyio.move_on_after(STAY):
+                await self._free.wait()
+
     async def _let_go(self) -> None:
-        """Wait until all tracees are detached."""
+        """Wait until all tracees are detached but those that end with us."""
         with anyio.move_on_after(LETTING_GO):
             # A leader that has ended is ours until its other threads have ended, which are let go and live on.
-            while not self.tracer.wait_over(set(self.tracer.core.tracees)):
+            while not self.tracer.wait_over(self.tracer.core.unbound()):
                 with anyio.move_on_after(PATIENCE):
                     await self._free.wait()
 
