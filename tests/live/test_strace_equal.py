@@ -57,9 +57,13 @@ def compare(
     ignored: Sequence[str] = (),
     *,
     options: Sequence[str] = (),
+    calls: str = "all",
     part: Callable[[str], str] = str,
 ) -> None:
-    """Trace a command by strace and by utracectl, this one with ``options`` too, and compare ``part`` of each line."""
+    """Trace the ``calls`` of a command by strace and by utracectl, and compare ``part`` of each line.
+
+    ``options`` are utracectl's alone.
+    """
     if shutil.which("strace") is None or shutil.which("setarch") is None:
         pytest.skip("strace or setarch is missing: install them to compare with strace")
     environment = {"PATH": f"{Path(sys.executable).parent}:{os.defpath}", "LC_ALL": "C", "PYTHONHASHSEED": "0"}
@@ -71,7 +75,7 @@ def compare(
         home.mkdir()
         output = folder / "trace.txt"
         done = subprocess.run(
-            ["setarch", "-R", *tracer, "-f", "-o", output, "--", *command],
+            ["setarch", "-R", *tracer, "-f", "-e", f"trace={calls}", "-o", output, "--", *command],
             cwd=home,
             env=environment,
             stdin=subprocess.DEVNULL,
