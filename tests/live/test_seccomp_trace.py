@@ -17,7 +17,7 @@ import pytest
 
 from tests.broker.system import folder, system
 from tests.children import as_user, isolated, needs_root, own_program
-from tests.kernel.by_hand import by_hand
+from tests.kernel.by_hand import by_hand, finish
 from tests.kernel.targets import Side, target
 from tests.live.conftest import Programs
 from tests.live.machine import UTRACECTL, children, command_line, running, tracer, until, wait_end, worker_of
@@ -26,7 +26,8 @@ from tests.live.test_undo import connected
 from tests.worker.daemon import Peer, listening
 from utracectl.client import Client, client_of
 from utracectl.connect import start_worker
-from utraced.api import events, trace
+from utraced.api import engine, events, trace
+from utraced.handlers import filtered
 
 SECCOMP = ("--backend", "seccomp")
 SETTINGS: dict[str, Any] = {"backend": "seccomp", "follow": True, "from_exec": True, "syscalls": ("openat",)}
@@ -210,6 +211,37 @@ def test_a_worker_of_the_systems_daemon_stays_for_what_it_holds(tmp_path: Path) 
     with system("--config", str(configuration)) as daemon:
         assert isolated(lambda: traced(daemon.address)) == 7
         until(lambda: not daemon.workers(), "the worker has ended")
+
+
+@needs_root
+@pytest.mark.parametrize("deprived", [False, True])
+def test_a_filter_comes_into_a_32_bit_program_too(
+    deprived: bool, programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = str(programs("i386_again"))
+
+    def act(side: Side) -> None:
+        os.execv(program, ["i386_again"])
+
+    def traced() -> list[tuple[str, str]]:
+        if deprived:
+            own_program(ADA)
+        with target(act) as found, by_hand() as hand:
+            number = hand.call(engine.Attach(pid=found.pid, hold_on_exec=True)).engine
+            found.go()
+            hand.until(lambda: hand.told(events.Stop))
+            # It is held before its first call.
+            awaited = hand.start(trace.Start(pid=found.pid, **{**SETTINGS, "syscalls": ("open", "exit")}))
+            hand.call(engine.Detach(engine=number))
+            assert (filtered.DEPRIVED in finish(awaited).reason) == deprived
+            hand.ended(found.pid)
+            return [(event.arch, event.name) for event in hand.told(events.Syscall)]
+
+    with folder() as made:
+        monkeypatch.chdir(made)
+        made.chmod(0o777)
+        program = shutil.copy(program, made)
+        assert isolated(traced) == [("i386", "open"), ("i386", "exit")]
 
 
 @needs_root

@@ -21,6 +21,7 @@ from tests.tracing.playbook import (
     signalled,
     stepped,
 )
+from utraced.syscalls.abi import AUDIT_ARCH_I386
 from utraced.tracing import filtering
 from utraced.tracing.actions import Wish
 from utraced.tracing.filtering import Installation
@@ -154,6 +155,14 @@ def test_it_goes_over_what_the_stack_holds_where_nothing_is_below(play: Playbook
     play << leaving(10, 0)
     assert play.targets[10].contents[SP] == STACK
     assert installation.failure is None
+
+
+def test_a_32_bit_call_of_a_64_bit_program_cannot_name_it(play: Playbook) -> None:
+    asked(play)
+    call = entering(10, "read")
+    call.arch, call.sp = AUDIT_ARCH_I386, SP + (1 << 32)
+    assert play << call == ["restart 10 syscall"]
+    assert TAKEN in play << own_call()
 
 
 def test_without_room_there_is_no_filter(play: Playbook) -> None:

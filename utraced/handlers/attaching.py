@@ -11,6 +11,8 @@ from typing import Any
 from utraced.errors import LimitExceeded, NoSuchProcess, PermissionDenied, TimedOut
 from utraced.kernel.proc import Process
 from utraced.linux.handing import WORKER_NAME
+from utraced.observing.trace import Trace
+from utraced.syscalls.calls import signatures
 from utraced.tracing import control
 from utraced.tracing.engine import Engine
 from utraced.tracing.process import Process as Traced
@@ -35,6 +37,21 @@ def process_of(target: Target, context: Context) -> Traced:
         if error.reason == "traced_by_other":
             _name_socket(error.data["tracer"], context)
         raise
+
+
+def attach_trace(trace: Trace, target: Target, context: Context, *, method: str) -> tuple[Engine, Waiter]:
+    """Attach a new trace to a process for a ``method``; return its engine, and what waits for the threads.
+
+    Raises NoSuchProcess, PermissionDenied.
+    """
+    signatures("x86_64")  # loaded before anything waits for it
+    session = context.session
+    process = process_of(target, context)
+    session.trail.traces(target.pid, target.start_time, method=method)
+    trace.id = session.new_id()
+    session.traces[trace.id] = trace
+    engine = Engine(session, process, events={}, follow=trace.follow, trace=trace)
+    return engine, control.attach(context.tracer.core, engine)
 
 
 def _name_socket(tracer: dict[str, Any], context: Context) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,13 @@ from utraced.errors import InvalidParams, LimitExceeded, Unsupported
 from utraced.kernel.proc import Process
 from utraced.kernel.seccomp_filter import MOST, assemble
 from utraced.observing.trace import Trace
-from utraced.syscalls.calls import signatures
 from utraced.tracing import control
 from utraced.tracing.engine import Engine
 from utraced.tracing.filtering import Installation, install
+from utraced.tracing.waiting import Waiter
 
 from . import backends
-from .attaching import PATIENCE, attached, process_of
+from .attaching import PATIENCE, attach_trace, attached
 
 if TYPE_CHECKING:
     from .context import Context
@@ -60,25 +61,24 @@ def check(params: api.Start) -> None:
             )
 
 
-async def start(params: api.Start, target: Target, trace: Trace, context: Context) -> api.Started:
+def start(params: api.Start, target: Target, trace: Trace, context: Context) -> Awaitable[api.Started]:
     """Put the filter into the process, and trace; raises UtracedError, and then the process is as it was."""
-    session, core = context.session, context.tracer.core
     program = _program(trace)
-    signatures("x86_64")  # loaded before anything waits for it
     _examine(target, context)
-    process = process_of(target, context)
-    session.trail.traces(target.pid, target.start_time, method=params.method)
-    trace.id = session.new_id()
-    session.traces[trace.id] = trace
-    engine = Engine(session, process, events={}, follow=True, trace=trace)
-    waiter = control.attach(core, engine)
-    installation = install(process, program)
-    await attached(context, engine, waiter)
+    engine, waiter = attach_trace(trace, target, context, method=params.method)
+    installation = install(engine.process, program)
+    return _started(trace, engine, waiter, installation, context)
+
+
+async def _started(
+    trace: Trace, engine: Engine, waiter: Waiter, installation: Installation, context: Context
+) -> api.Started:
     try:
+        await attached(context, engine, waiter)
         await _installed(context, installation)
     except BaseException:
         installation.wanted = False
-        control.detach(core, engine, "client_request", monotonic_ns())
+        control.detach(context.tracer.core, engine, "client_request", monotonic_ns())
         context.tracer.perform()
         raise
     return api.Started(trace=trace.id, backend=BACKEND, reason=_reason(installation))

@@ -12,7 +12,6 @@ from utraced.observing.paths import prefix_of
 from utraced.observing.recorded import Recorded
 from utraced.observing.selection import Selection
 from utraced.observing.trace import Trace
-from utraced.syscalls.calls import signatures
 from utraced.tracing import control
 from utraced.tracing.engine import Engine
 from utraced.tracing.waiting import Waiter
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from utraced.kernel.recorder_requests import Backend
 
 from . import backends, calls, filtered, recording
-from .attaching import attached, check_limits, process_of
+from .attaching import attach_trace, attached, check_limits
 from .context import Context, handles
 from .target import Target, resolve
 
@@ -67,13 +66,7 @@ async def _recorded_or_traced(params: api.Start, target: Target, trace: Trace, c
 
 def _traced(params: api.Start, target: Target, trace: Trace, context: Context, reason: str) -> Awaitable[api.Started]:
     """Trace with ptrace, for a ``reason``."""
-    signatures("x86_64")  # loaded before anything waits for it
-    process = process_of(target, context)
-    context.session.trail.traces(target.pid, target.start_time, method=params.method)
-    trace.id = context.session.new_id()
-    context.session.traces[trace.id] = trace
-    engine = Engine(context.session, process, events={}, follow=params.follow, trace=trace)
-    waiter = control.attach(context.tracer.core, engine)
+    engine, waiter = attach_trace(trace, target, context, method=params.method)
     return _started(engine, waiter, context, trace, reason)
 
 

@@ -84,6 +84,8 @@ class Installation(Waiter):
             self._end(core, tracee, f"process {tracee.process.pid} has {threads} threads")
             return False
         self._abi = from_audit(stop.arch, stop.nr)
+        if stop.sp >> 8 * self._abi.word:
+            return False  # a call of 32 bits in a program of 64, which could not name the filter: the next is taken
         if not self._write(tracee, stop.sp):
             self._end(core, tracee, f"there is no room on the stack of process {tracee.process.pid}")
             return False
