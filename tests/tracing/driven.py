@@ -32,7 +32,9 @@ from utraced.tracing.stops import EventStop, ExecStop, SignalStop, SyscallStop
 from utraced.tracing.waiting import Doubt
 
 from .fake_kernel import Kernel, Thread
-from .playbook import FakeTarget
+from .playbook import SP, FakeTarget
+
+STACK = 1024
 
 
 class Driven:
@@ -41,7 +43,7 @@ class Driven:
     def __init__(self) -> None:
         super().__init__()
         self.kernel = Kernel()
-        self.core = Core(FakeTarget)
+        self.core = Core(self.open)
         self.ended: set[tuple[int, int]] = set()
         self.zombies: list[Process] = []
         self.stops = 0
@@ -50,6 +52,13 @@ class Driven:
     def told(self, owner: Any, event: events.Event) -> None:
         """Check an event that is told."""
         raise NotImplementedError
+
+    @staticmethod
+    def open(pid: int) -> FakeTarget:
+        """Return the memory of a process, with a stack."""
+        target = FakeTarget(pid)
+        target.contents[SP - STACK // 2] = bytes(STACK)
+        return target
 
     @staticmethod
     def key(engine: Engine) -> tuple[int, int]:
@@ -94,11 +103,15 @@ class Driven:
                     kernel.listen(tid)
                 case Interrupt(tid):
                     kernel.interrupt(tid)
-                case SetOptions(tid, exits):
-                    kernel.set_exits(tid, exits)
+                case SetOptions(tid, exits, bound):
+                    kernel.set_options(tid, exits, bound)
                 case SetSignal(tid, _):
                     kernel.change(tid, SignalStop)
-                case ChangeCall(tid) | AbortCall(tid) | SetResult(tid) | MakeCall(tid):
+                case ChangeCall(tid, _, nr):
+                    kernel.force(tid, nr)
+                case MakeCall(tid, _, nr, _, args):
+                    kernel.make(tid, nr, args[0])
+                case AbortCall(tid) | SetResult(tid):
                     kernel.change(tid, SyscallStop)
                 case Detach(tid, _, stepping):
                     self.check_free(tid)
@@ -122,7 +135,9 @@ class Driven:
 
     def restart(self, action: Restart) -> None:
         self.answers += 1
-        self.check_free(action.tid)
+        thread = self.kernel.threads.get(action.tid)
+        if thread is None or not (thread.forced or thread.again):  # it comes to a call of its own at once
+            self.check_free(action.tid)
         self.kernel.restart(action.tid, action.wish, action.signal, calls=action.calls)
 
     def check_free(self, tid: int) -> None:

@@ -1,9 +1,10 @@
 """A kernel in a few lines: threads that run, stop, clone, exec and die as ptrace(2) and the kernel's source have it.
 
-What of ``kernel/signal.c`` and ``kernel/ptrace.c`` matters to a tracer: any stop clears a pending interrupt; a stop
-that SIGKILL ends is never waited for; a new thread's first stop and its parent's event come in either order; an exec
-waits until the tracer has reaped all other threads, and the leader's tid passes to who made it without a word; a
-leader's death is told when it is the last one.
+What of ``kernel/signal.c``, ``kernel/ptrace.c`` and ``kernel/seccomp.c`` matters to a tracer: any stop clears a pending
+interrupt; a stop that SIGKILL ends is never waited for; a new thread's first stop and its parent's event come in either
+order; an exec waits until the tracer has reaped all other threads, and the leader's tid passes to who made it without a
+word; a leader's death is told when it is the last one; a seccomp filter (here of all calls) is inherited and stays, and
+stops a call after the stop at its entry.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from collections import deque
 
 from utraced.model import Status
 from utraced.tracing.actions import Wish
-from utraced.tracing.stops import AnyStop, CloneStop, Death, ExecStop, GroupStop
+from utraced.tracing.stops import AnyStop, CloneStop, Death, ExecStop, GroupStop, SyscallStop
 
 from . import playbook
 
 SI_QUEUE = -1
+SECCOMP, PRCTL = (playbook.X86_64.numbers[name] for name in ("seccomp", "prctl"))
+EACCES = 13
 
 
 class Thread:
@@ -26,6 +29,9 @@ class Thread:
     ``calls_made`` and ``signals_taken`` number its calls, by their first argument and their result, and its signals, by
     their value.  ``state``: ``running``, ``trapped``, ``listening``, ``zombie`` (its death can be told), ``ended`` (a
     leader whose threads live on), ``gone``.  ``stop`` is what it is trapped in, ``told`` whether waitpid has told it.
+    ``filtered``: it has a seccomp filter, ``bound``: PTRACE_O_TRACESECCOMP and PTRACE_O_EXITKILL; ``forced`` is the
+    call that it was made to make, ``again`` whether its own comes next, ``due`` whether its filter has yet to stop the
+    call that it has entered.
     """
 
     def __init__(self, tid: int, process: KernelProcess, *, traced: bool) -> None:
@@ -49,6 +55,8 @@ class Thread:
         self.step_done = False
         self.execing = False
         self.newborn = False
+        self.filtered = self.bound = self.deprived = self.due = self.again = False
+        self.forced = 0
         process.threads[tid] = self
 
     def __repr__(self) -> str:
@@ -105,7 +113,9 @@ class Kernel:
         """Do what a thread must before it goes on: stops for the tracer, then signals; return whether it did."""
         if not thread.traced:
             return False
-        if thread.interrupted or thread.stopping or thread.notified:
+        if thread.forced and thread.in_call:
+            self.call(thread)  # it does not wait for anything
+        elif thread.interrupted or thread.stopping or thread.notified:
             thread.stopping = thread.notified = False
             signal = thread.process.stopped
             self.trap(
@@ -118,6 +128,8 @@ class Kernel:
             thread.signals_taken += 1
             rest = struct.pack("<IIQ", 1, 0, thread.signals_taken)
             self.trap(thread, playbook.signalled(thread.tid, thread.signals.popleft(), SI_QUEUE, rest))
+        elif thread.forced or thread.again:
+            self.call(thread)
         else:
             return False
         return True
@@ -126,15 +138,38 @@ class Kernel:
         """Enter a system call, or return from it."""
         told = self.tells_calls(thread)
         thread.in_call = not thread.in_call
+        thread.calls_made += thread.in_call and not thread.forced
+        thread.again = False
+        result = thread.calls_made
+        if thread.forced:
+            assert told, f"{thread} makes a call that is not its own, and goes on"
+            if not thread.in_call:
+                result = self._return_forced(thread)
         if thread.traced and told:
-            thread.calls_made += thread.in_call
             entering = playbook.entering(thread.tid, "getpid", thread.calls_made)
-            self.trap(thread, entering if thread.in_call else playbook.leaving(thread.tid, thread.calls_made))
+            thread.due = thread.in_call and thread.filtered
+            self.trap(thread, entering if thread.in_call else playbook.leaving(thread.tid, result))
+        elif thread.in_call and thread.filtered:
+            self._stop_by_filter(thread)
+        elif thread.wish <= Wish.BLOCK_STEP:
+            self.step(thread)
+            thread.in_call = False
+
+    def _return_forced(self, thread: Thread) -> int:
+        """Do what a call of the tracer's does, and return its result; every second process has CAP_SYS_ADMIN."""
+        if thread.forced == PRCTL:
+            thread.deprived = True
+        elif thread.deprived or thread.process.pid % 2:
+            assert thread.bound, f"{thread} has a filter, and would outlive its tracer"
+            thread.filtered = True
         else:
-            thread.calls_made += thread.in_call
-            if thread.wish <= Wish.BLOCK_STEP:
-                self.step(thread)
-                thread.in_call = False
+            return -EACCES
+        return 0
+
+    def _stop_by_filter(self, thread: Thread) -> None:
+        thread.due = False
+        assert thread.traced and thread.bound, f"{thread} is told that there is no such call"  # noqa: PT018
+        self.trap(thread, playbook.filtered(thread.tid, "getpid", thread.calls_made))
 
     def tells_calls(self, thread: Thread) -> bool:
         """Tell whether a thread stops where a call begins or returns: one that steps does so at its beginning alone."""
@@ -146,8 +181,12 @@ class Kernel:
             thread.step_done = thread.traced
             self.pending(thread)
 
+    def may_only_call(self, thread: Thread) -> bool:
+        """Tell whether a thread must enter a call before it can make another process, or is in one that cannot."""
+        return bool(thread.forced) or ((self.tells_calls(thread) or thread.filtered) and not thread.in_call)
+
     def clone(self, thread: Thread, how: str) -> None:
-        if self.tells_calls(thread) and not thread.in_call:
+        if self.may_only_call(thread):
             return
         if how == "thread":
             child = self.new_thread(thread.process, traced=thread.traced)
@@ -155,6 +194,7 @@ class Kernel:
             parent = thread.process.parent if how == "sibling" else thread.process.pid
             child = self.new_process(parent, traced=thread.traced)
         child.in_call, child.exits = True, thread.exits
+        child.filtered, child.bound, child.deprived = thread.filtered, thread.bound, thread.deprived
         if thread.traced:
             child.interrupted = child.newborn = True  # ptrace_init_task: its first stop
             told = "fork" if how == "sibling" else how
@@ -162,7 +202,7 @@ class Kernel:
 
     def exec(self, thread: Thread) -> None:
         """Begin an exec: all other threads are killed, and waited for."""
-        if self.tells_calls(thread) and not thread.in_call:
+        if self.may_only_call(thread):
             return
         thread.execing = True
         for other in list(thread.process.threads.values()):
@@ -292,6 +332,7 @@ class Kernel:
         thread = self.threads.get(tid)
         if thread is None or not thread.alive or thread.dying or thread.traced:
             return False
+        assert not thread.filtered, f"{thread} was let go"
         thread.traced = thread.interrupted = True
         thread.exits = False
         thread.wish = Wish.RUN
@@ -341,14 +382,37 @@ class Kernel:
             self.restart(tid, Wish.RUN)
             return False
         assert not thread.step_done, f"{thread} is let go with the trap of a step to come"
+        assert not thread.filtered or thread.dying, f"{thread} is let go with its filter"
+        assert not thread.forced, f"{thread} is let go in a call that is not its own"
+        thread.bound = False
         thread.traced = thread.interrupted = thread.notified = thread.stopping = False
         self._let_run(thread)
         return True
 
-    def set_exits(self, tid: int, exits: bool) -> None:
+    def set_options(self, tid: int, exits: bool, bound: bool) -> None:
         thread = self.threads.get(tid)
         if not self._cannot(thread, "set options of", tid) and thread is not None:
-            thread.exits = exits
+            thread.exits, thread.bound = exits, bound
+
+    def force(self, tid: int, nr: int) -> None:
+        """Change the call that a thread is stopped at the entry of."""
+        self.change(tid, SyscallStop)
+        thread = self.threads[tid]
+        if nr in {SECCOMP, PRCTL}:
+            thread.forced = nr
+
+    def make(self, tid: int, nr: int, number: int) -> None:
+        """Have a thread make a call next: one of the tracer's, or its own anew."""
+        thread = self.threads.get(tid)
+        if self._cannot(thread, "change", tid) or thread is None:
+            return
+        assert thread.forced, f"{thread} makes a call twice"
+        assert not thread.in_call, f"{thread} is in a call"
+        thread.forced = nr if nr in {SECCOMP, PRCTL} else 0
+        if not thread.forced:
+            assert number == thread.calls_made, f"{thread} makes another call than its own"
+            thread.calls_made -= 1
+            thread.again = True
 
     def change(self, tid: int, kind: type[AnyStop]) -> None:
         """Change what a thread is stopped at."""
@@ -369,6 +433,8 @@ class Kernel:
         thread.state, thread.stop = "running", None
         if thread.dying:
             self.end(thread)
+        elif thread.due:
+            self._stop_by_filter(thread)
 
     def will_be_told_of(self, child: Thread) -> bool:
         """Tell whether a new thread's parent will still tell of it, or of its own end or exec."""

@@ -15,7 +15,7 @@ from utraced.errors import Contended, NotHeld
 from utraced.model import Status
 from utraced.observing.selection import Selection
 from utraced.observing.trace import Trace
-from utraced.tracing import control, lifecycle
+from utraced.tracing import control, filtering, lifecycle
 from utraced.tracing.actions import (
     Wish,
 )
@@ -26,7 +26,7 @@ from utraced.tracing.process import Process
 from . import playbook
 from .driven import Driven
 from .fake_kernel import Thread
-from .playbook import FakeOwner, FakeTarget
+from .playbook import FakeOwner
 
 KINDS = list(get_args(EventName))
 MASKS = st.dictionaries(st.sampled_from(KINDS), st.sampled_from(["report", "hold"]), max_size=5)
@@ -44,6 +44,7 @@ CHANGES = st.none() | st.sampled_from(
 )
 SETTINGS = ["hold", "hold_on_exec", "follow", "registers"]
 TRACEES_AT_MOST = 12
+PROGRAM = bytes(16)
 
 
 class Machine(Driven, RuleBasedStateMachine):
@@ -163,11 +164,11 @@ class Machine(Driven, RuleBasedStateMachine):
         """Attach to a process as the tracer does."""
         core = self.core
         process = core.processes.get(pid)
-        if process is not None and process.engines:
+        if process is not None and (process.engines or process.bound):
             return process
         while self.kernel.ready():
             self.collect(self.kernel.ready()[0])
-        process = core.processes.get(pid) or Process(pid, FakeTarget(pid))
+        process = core.processes.get(pid) or Process(pid, self.open(pid))
         for tid in list(self.kernel.threads[pid].process.threads):
             if tid not in process.tracees and (tid in core.orphans.stops or self.kernel.seize(tid)):
                 control.adopt_thread(core, process, tid)
@@ -211,6 +212,36 @@ class Machine(Driven, RuleBasedStateMachine):
         self.engines.append(engine)
         control.attach(self.core, engine)
         self.perform()
+
+    @precondition(lambda self: len(self.engines) < 6)
+    @rule(pick=PICKS, owner=PICKS)
+    def trace_by_filter(self, pick: int, owner: int) -> None:
+        process = self.target(pick)
+        if process is None:
+            return
+        session = self.owners[owner % 3]
+        trace = Trace(session, Selection(), follow=True, from_exec=True, filtered=True)
+        trace.id = session.new_id()
+        trace.processes = 1
+        engine = Engine(session, process, events={}, follow=True, trace=trace)
+        self.known.add(self.key(engine))
+        self.engines.append(engine)
+        control.attach(self.core, engine)
+        filtering.install(process, PROGRAM)
+        self.perform()
+
+    @rule(turns=st.integers(1, 10))
+    def makes_calls_for_filters(self, turns: int) -> None:
+        """Let those threads go on that are being given a filter, or have one: they would seldom come so far."""
+        for _ in range(turns):
+            for tracee in list(self.core.tracees.values()):
+                if tracee.installation is None and not tracee.process.bound:
+                    continue
+                thread = self.kernel.threads.get(tracee.tid)
+                if thread is not None and thread in self.kernel.ready():
+                    self.collect(thread)
+                elif thread is not None and self.kernel.can_act(thread):
+                    self.act(thread, "call", late=False)
 
     def chosen(self, pick: int) -> Engine | None:
         engines = [engine for engine in self.engines if engine.trace is None and engine.process.tracees]
@@ -273,6 +304,8 @@ class Machine(Driven, RuleBasedStateMachine):
             tracee = self.core.tracees.get(thread.tid)
             if thread.state != "running" or not thread.traced or thread.dying or tracee is None:
                 continue
+            if thread.forced or thread.again:
+                continue  # it stops at once
             assert not tracee.stopped, f"{thread} is taken to be stopped"
             process = tracee.process
             slack = tracee.holders or tracee.leaving or tracee.fresh or thread.wish > process.request
@@ -281,7 +314,7 @@ class Machine(Driven, RuleBasedStateMachine):
                 assert thread.interrupted, f"{thread} was not interrupted"
 
     def teardown(self) -> None:
-        """After the last engine has left every thread is let go, or dead; only then is nothing remembered."""
+        """After the last engine has left every thread is let go, or dead, or bound; all others are forgotten."""
         for engine in list(self.engines):
             self.end(engine)
         assert not self.engines
@@ -293,10 +326,11 @@ class Machine(Driven, RuleBasedStateMachine):
             able = [thread for thread in self.kernel.living() if thread.traced and self.kernel.can_act(thread)]
             if not sum(self.kernel.pending(thread) for thread in able):
                 break
-        traced = [thread for thread in self.kernel.threads.values() if thread.traced and thread.alive]
-        assert traced == []
+        traced = {thread.tid for thread in self.kernel.threads.values() if thread.traced and thread.alive}
+        bound = {thread.tid for thread in self.kernel.threads.values() if thread.filtered and thread.alive}
+        assert traced == bound
         ended = {thread.tid for thread in self.kernel.threads.values() if thread.state == "ended"}
-        assert self.core.tracees.keys() <= ended
+        assert bound <= self.core.tracees.keys() <= ended | bound
         assert {tracee.process.pid for tracee in self.core.tracees.values()} == self.core.processes.keys()
         assert not self.core.orphans.stops
         assert not self.core.orphans.origins

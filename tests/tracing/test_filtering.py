@@ -17,6 +17,7 @@ from tests.tracing.playbook import (
     filtered,
     forked,
     interrupted,
+    killed,
     leaving,
     signalled,
     stepped,
@@ -179,6 +180,29 @@ def test_a_process_that_has_more_threads_meanwhile_gets_none(play: Playbook) -> 
     assert installation.failure == "process 10 has 2 threads"
 
 
+@pytest.mark.parametrize("left", [False, True])
+def test_what_is_asked_for_meanwhile_has_its_turn_then(play: Playbook, left: bool) -> None:
+    one = asked(play)
+    play << own_call()
+    two, three = (filtering.install(play.core.processes[10], PROGRAM) for _ in range(2))
+    two.wanted = not left
+    play << leaving(10, 0)
+    assert (one.failure, len(one.outstanding), len(three.outstanding)) == (None, 0, 1)
+    for _ in range(2 - left):
+        assert TAKEN in play << own_call()
+        play << leaving(10, 0)
+    assert play << own_call() == ["restart 10 syscall"]
+    assert play.core.processes[10].filters == 3 - left
+    assert not three.outstanding
+
+
+def test_with_the_process_all_that_is_asked_for_ends(play: Playbook) -> None:
+    asked(play)
+    others = [filtering.install(play.core.processes[10], PROGRAM) for _ in range(2)]
+    play << dead(10)
+    assert [other.failure for other in others] == ["process 10 has ended"] * 2
+
+
 def test_whoever_asked_for_it_may_have_left(play: Playbook) -> None:
     installation = asked(play)
     trace = next(iter(play.core.traces))
@@ -208,6 +232,15 @@ def test_a_failure_after_that_lets_the_process_go(play: Playbook) -> None:
     play.end(trace)
     assert play << leaving(10, -EACCES) == [OWN, "options 10 no exits", "restart 10 syscall"]
     assert play << own_call() == ["detach 10", "forget 10"]
+
+
+def test_one_that_is_killed_meanwhile_leaves_memory_that_others_have_too_as_it_was(play: Playbook) -> None:
+    asked(play)
+    play.attach("B", 10, events={"exit": "report"})
+    play.done()
+    play << own_call()
+    assert not any(line.startswith("make") for line in play << killed(10))
+    assert memory(play) == STACK
 
 
 def test_a_process_that_ends_first_has_none(play: Playbook) -> None:

@@ -293,7 +293,7 @@ class Core:
             if engine.trace is not None:
                 engine.trace.untold.pop(tracee, None)
         self.held_back.drop(tracee)
-        if tracee.installation is not None:
+        while tracee.installation is not None:
             tracee.installation.lost(self, tracee)
         if self.tracees.get(tracee.tid) is tracee:
             del self.tracees[tracee.tid]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from utraced.syscalls.abi import Abi, from_audit
 
 from .actions import ChangeCall, Complete, MakeCall, Restart, SetOptions, Wish
-from .stops import AnyStop, SyscallStop
+from .stops import AnyStop, ExitStop, SyscallStop
 from .waiting import Waiter
 
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ class Installation(Waiter):
     """A filter, ``program``, on its way into a process: waits until it is there or cannot be.
 
     ``failure`` says why it cannot, ``deprived`` whether the process can gain no privileges any more on our account.
-    ``wanted``: whoever asked for it still does.
+    ``wanted``: whoever asked for it still does.  ``following`` is the one whose turn is then.
     """
 
-    __slots__ = ("_abi", "_address", "_call", "_kept", "_own", "deprived", "failure", "program", "wanted")
+    __slots__ = ("_abi", "_address", "_call", "_kept", "_own", "deprived", "failure", "following", "program", "wanted")
 
     def __init__(self, tid: int, program: bytes) -> None:
         super().__init__((tid,))
@@ -53,6 +53,7 @@ class Installation(Waiter):
         self.failure: str | None = None
         self.deprived = False
         self.wanted = True
+        self.following: Installation | None = None
         self._own: SyscallStop | None = None
         self._abi: Abi
         self._address = 0
@@ -64,12 +65,18 @@ class Installation(Waiter):
         own = self._own
         if own is None:
             if not self.wanted:
-                tracee.installation = None
-            elif type(stop) is SyscallStop and stop.entering and not stop.filtered:
+                tracee.installation = self.following
+                return tracee.installation is not None and tracee.installation.takes(core, tracee, stop)
+            if type(stop) is SyscallStop and stop.entering and not stop.filtered:
                 return self._begin(core, tracee, stop)
             return False
+        if type(stop) is ExitStop:
+            # It is killed, and makes no call any more; but others may have the same memory (vfork(2)).
+            tracee.process.target.write(self._address, self._kept)
+            self._own = None
+            return False
         if type(stop) is not SyscallStop:
-            # Between two calls of ours it was interrupted, or gets a signal, or is killed.
+            # Between two calls of ours it was interrupted, or gets a signal.
             self._put_back(core, tracee, own)
             return False
         if not stop.entering:
@@ -122,7 +129,7 @@ class Installation(Waiter):
             self._end(core, tracee, None)
         elif not self.wanted:
             self._put_back(core, tracee, own)
-            tracee.installation = None
+            tracee.installation = self.following
         elif self._call == "prctl" and result == 0:
             self.deprived = True
             self._next(core, tracee, own, "seccomp")
@@ -160,7 +167,7 @@ class Installation(Waiter):
 
     def _end(self, core: Core, tracee: Tracee, failure: str | None) -> None:
         """Be over, with the filter there or for a ``failure``."""
-        tracee.installation = None
+        tracee.installation = self.following
         self.failure = failure
         self.outstanding.clear()
         core.actions.append(Complete(self))
@@ -171,9 +178,16 @@ class Installation(Waiter):
 
 
 def install(process: Process, program: bytes) -> Installation:
-    """Have the first thread of a traced process, which is to be its only one, take a filter at its next call."""
-    tracee = process.tracees[process.pid]
-    tracee.installation = installation = Installation(tracee.tid, program)
+    """Have a thread of a traced process, which is to be its only one, take a filter at its next call."""
+    tracee = next(iter(process.tracees.values()))
+    installation = Installation(tracee.tid, program)
+    last = tracee.installation
+    if last is None:
+        tracee.installation = installation
+        return installation
+    while last.following is not None:
+        last = last.following
+    last.following = installation
     return installation
 
 
