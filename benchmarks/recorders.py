@@ -92,6 +92,26 @@ def bystander(pid: int, folder: Path, *, calls: Sequence[str] | None = None) -> 
 
 
 @contextlib.contextmanager
+def seccomp(pid: int, folder: Path, *, calls: Sequence[str]) -> Iterator[Callable[[], Cost]]:
+    """Have a filter stop some calls alone, and be told them; spent is what the worker and we do."""
+    del folder
+    with worker() as client:
+        client.call(
+            Start(pid=pid, follow=True, from_exec=True, backend="seccomp", overflow="block", syscalls=tuple(calls))
+        )
+        pids = [] if client.worker is None else [client.worker]
+        before = cpu_seconds(pids) + time.process_time()
+
+        def finish() -> Cost:
+            for event in client.events():
+                if isinstance(event, Detached):
+                    return Cost(cpu_seconds(pids) + time.process_time() - before, event.lost or 0)
+            raise RuntimeError("the worker hung up")
+
+        yield finish
+
+
+@contextlib.contextmanager
 def strace(pid: int, folder: Path) -> Iterator[Callable[[], Cost]]:
     """Attach strace, which writes its text to a file."""
     command = ["strace", "-f", "-o", str(folder / "strace.out"), "-p", str(pid)]

@@ -31,6 +31,7 @@ TRACERS: dict[str, Runner] = {
     "kernel, all calls with stacks": partial(recorders.attached, partial(recorders.kernel, stacks=True)),
     "kernel, openat": partial(recorders.attached, partial(recorders.kernel, calls=("openat",))),
     "strace -f -o FILE": partial(recorders.attached, recorders.strace),
+    "seccomp, openat": partial(recorders.attached, partial(recorders.seccomp, calls=("openat",))),
     "strace --seccomp-bpf, openat": recorders.strace_seccomp,
     "perf trace": recorders.perf,
     "beside a trace of all calls": partial(recorders.attached, recorders.bystander),

@@ -80,7 +80,7 @@ class Driven:
             found, siblings = None, []
             if child is not None and child.state != "gone":
                 parent = child.process.parent
-                found = lifecycle.Origin(child.process.pid, parent)
+                found = lifecycle.Origin(child.process.pid, parent, child.filtered)
                 siblings = [pid for pid in self.core.processes if self.kernel.threads[pid].process.parent == parent]
             lifecycle.origin(self.core, tid, found, siblings)
         self.perform()

@@ -23,7 +23,7 @@ from tests.tracing.playbook import (
     stepped,
 )
 from utraced.syscalls.abi import AUDIT_ARCH_I386
-from utraced.tracing import filtering
+from utraced.tracing import filtering, lifecycle
 from utraced.tracing.actions import Wish
 from utraced.tracing.filtering import Installation
 from utraced.tracing.lifecycle import Origin
@@ -353,6 +353,19 @@ def test_children_too_many_to_be_followed_are_so_too(play: Playbook) -> None:
     play.core.most = 1
     assert "untraced=limit_exceeded" in (play << forked(10, 20))[0]
     assert play << interrupted(20) == ["restart 20 run"]
+
+
+@pytest.mark.parametrize(("filtered_too", "done"), [(True, ["restart 20 run"]), (False, ["detach 20"])])
+def test_a_child_of_one_that_was_killed_and_forgotten_is_so_too(
+    play: Playbook, filtered_too: bool, done: list[str]
+) -> None:
+    bound(play)
+    play << dead(10, signal="SIGKILL")
+    play << interrupted(20)
+    lifecycle.origin(play.core, 20, Origin(20, 1, filtered_too))
+    assert play.done() == done
+    assert (20 in play.core.tracees) == filtered_too
+    assert not play.core.orphans.origins
 
 
 def test_the_children_of_a_process_that_ends_before_it_tells_are_so_too(play: Playbook) -> None:

@@ -47,6 +47,8 @@ TRIES = 3
 LOOKS = 100
 """How often a process is looked at again that has threads, of which none can be seized."""
 READY = os.WNOHANG | WALL
+SECCOMP_MODE_FILTER = "2"
+"""As /proc/PID/status tells it (linux/include/uapi/linux/seccomp.h)."""
 
 
 class Tracer:
@@ -356,7 +358,9 @@ def _state(pid: int, tid: int) -> tuple[str, int]:
 
 def _origin(tid: int) -> lifecycle.Origin | None:
     fields = _status(f"/proc/{tid}/status")
-    return lifecycle.Origin(int(fields["Tgid"]), int(fields["PPid"])) if fields else None
+    if not fields:
+        return None
+    return lifecycle.Origin(int(fields["Tgid"]), int(fields["PPid"]), fields.get("Seccomp") == SECCOMP_MODE_FILTER)
 
 
 def _status(path: str) -> dict[str, str]:

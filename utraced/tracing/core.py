@@ -58,8 +58,8 @@ class Core:
 
     ``open_target`` gives the memory of a new process.  With ``most`` tracees no further process is followed into;
     those that are traced are so with all threads, however many they make.  ``unreaped`` are processes that have ended,
-    while engines wait to be told that their parents have taken note.  Actions gather in ``actions``; whoever
-    calls takes them and carries them out in order.
+    while engines wait to be told that their parents have taken note.  ``filters`` counts those of ours that processes
+    were given.  Actions gather in ``actions``; whoever calls takes them and carries them out in order.
     """
 
     def __init__(self, open_target: Callable[[int], Target], *, most: int = PID_MAX_LIMIT) -> None:
@@ -69,6 +69,7 @@ class Core:
         self.tracees: dict[int, Tracee] = {}
         self.unreaped: list[Process] = []
         self.orphans = lifecycle.Orphans()
+        self.filters = 0
         self.traces: set[Trace] = set()
         self.waiters: list[Waiter] = []
         self.held_back = HeldBack()

@@ -124,7 +124,7 @@ class Installation(Waiter):
     def _returned(self, core: Core, tracee: Tracee, own: SyscallStop, result: int) -> None:
         """Go by what a call of ours returned."""
         if self._call == "seccomp" and result == 0:
-            bind(tracee.process)
+            bind(core, tracee.process)
             self._put_back(core, tracee, own)
             self._end(core, tracee, None)
         elif not self.wanted:
@@ -191,8 +191,9 @@ def install(process: Process, program: bytes) -> Installation:
     return installation
 
 
-def bind(process: Process) -> None:
+def bind(core: Core, process: Process) -> None:
     """Note that a process has one more filter: from now on it stays traced."""
+    core.filters += 1
     process.filters += 1
     process.refresh()
     for tracee in process.tracees.values():

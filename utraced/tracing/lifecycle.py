@@ -22,10 +22,14 @@ RECENT_NS = 1_000_000_000
 
 
 class Origin(NamedTuple):
-    """Where an unknown thread came from, as /proc says: its process, and that process's parent."""
+    """Where an unknown thread came from, as /proc says: its process, and that process's parent.
+
+    ``filtered``: it has a seccomp filter, which may be ours.
+    """
 
     tgid: int
     ppid: int
+    filtered: bool = False
 
 
 class Orphans:
@@ -83,24 +87,28 @@ def origin(core: Core, tid: int, found: Origin | None, siblings: Iterable[int] =
     """
     if tid not in core.orphans.stops or found is None:
         return
+    core.orphans.origins[tid] = found
     if (found.ppid if found.tgid == tid else found.tgid) in core.processes:
-        core.orphans.origins[tid] = found
         return
     tracees = [tracee for pid in siblings for tracee in core.processes[pid].tracees.values()]
     suspects = [tracee for tracee in tracees if not tracee.stopped and not tracee.listening]
     if not suspects:
         let_orphan_go(core, tid)
         return
-    core.orphans.origins[tid] = found
     core.waiters.append(Doubt(tid, [tracee.tid for tracee in suspects]))
     for tracee in suspects:
         core.interrupt(tracee)
 
 
 def let_orphan_go(core: Core, tid: int) -> None:
-    """Let go of an orphan that nobody will tell of, unless it was told of after all."""
+    """Let go of an orphan that nobody will tell of, unless it was told of after all, or is bound."""
     stop = core.orphans.stops.get(tid)
-    if stop is not None:
+    found = core.orphans.origins.get(tid)
+    if stop is not None and core.filters and found is not None and found.filtered:
+        # It is a child of a process that was bound, and was killed before it could tell: its calls would fail.
+        child, _ = follow(core, tid, (), filters=1)
+        adopt(core, child)
+    elif stop is not None:
         core.actions.append(Detach(tid))
         core.orphans.depart(tid, stop.time_ns, None)
 
