@@ -8,6 +8,7 @@ import re
 import select
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -93,7 +94,7 @@ def bystander(pid: int, folder: Path, *, calls: Sequence[str] | None = None) -> 
 
 @contextlib.contextmanager
 def seccomp(pid: int, folder: Path, *, calls: Sequence[str]) -> Iterator[Callable[[], Cost]]:
-    """Have a filter stop some calls alone, and be told them; spent is what the worker and we do."""
+    """Have a filter stop some calls alone, and be told them as they come; spent is what the worker and we do."""
     del folder
     with worker() as client:
         client.call(
@@ -101,12 +102,22 @@ def seccomp(pid: int, folder: Path, *, calls: Sequence[str]) -> Iterator[Callabl
         )
         pids = [] if client.worker is None else [client.worker]
         before = cpu_seconds(pids) + time.process_time()
+        lost: list[int] = []
+
+        def read() -> None:
+            while not lost:
+                # As the records of the kernel they are passed on, not decoded.
+                for raw in client.raw_events():
+                    if b"detached" in bytes(raw) and isinstance(event := client.decode(raw), Detached):
+                        lost.append(event.lost or 0)
+
+        # What it is not told holds the command.
+        reading = threading.Thread(target=read)
+        reading.start()
 
         def finish() -> Cost:
-            for event in client.events():
-                if isinstance(event, Detached):
-                    return Cost(cpu_seconds(pids) + time.process_time() - before, event.lost or 0)
-            raise RuntimeError("the worker hung up")
+            reading.join()
+            return Cost(cpu_seconds(pids) + time.process_time() - before, lost[0])
 
         yield finish
 

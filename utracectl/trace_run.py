@@ -164,7 +164,7 @@ class Run:
             self._text.decode(RecordsDecoder(start, started))
         if options.backend not in {"auto", started.backend}:
             self._notice(f"the backend is {started.backend}" + (f": {started.reason}" if started.reason else ""))
-        elif started.backend == "seccomp" and not options.quiet:
+        elif started.backend == "seccomp" and not options.quiet and not options.json:
             say(f"the backend is seccomp: {started.reason}")
         return started.trace
 

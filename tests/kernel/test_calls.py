@@ -156,3 +156,28 @@ def test_a_thread_that_is_gone_is_nothing_to_change():
     calls.change(gone, "x86_64", 1, (1, 2))
     calls.abort(gone, "i386", 1)
     calls.set_result(gone, 1)
+
+
+def test_a_thread_makes_another_call_and_its_own_again():
+    with target(call_and_say) as found, by_hand() as hand:
+        number = hand.call(engine.Attach(pid=found.pid, events=())).engine
+        hand.call(engine.SetSyscalls(engine=number, exit=CallFilter(set=("getppid",))))
+        hand.call(engine.SetEvents(engine=number, events={"syscall_exit": "hold"}))
+        found.go()
+        hand.wait_for(events.SyscallExit)
+        at = syscall_stop(found.pid)
+        calls.make(found.pid, "x86_64", 3, at.pc, (9999,))
+        hand.call(thread.Resume(engine=number, action="syscall"))
+        entry = hand.wait_for(events.SyscallEntry)
+        assert (entry.name, entry.args[0], entry.pc) == ("close", hex(9999), hex(at.pc))
+        hand.call(thread.Resume(engine=number, action="syscall"))
+        hand.until(lambda: len(hand.told(events.SyscallExit)) == 2)
+        assert hand.told(events.SyscallExit)[1].errno == "EBADF"
+        calls.make(found.pid, "x86_64", GETPPID, at.pc, (MARK, 1, 2))
+        hand.call(engine.SetEvents(engine=number, events=()))
+        hand.call(thread.Resume(engine=number))
+        hand.until(lambda: found.said(b"[%d 0]" % os.getpid()))
+
+
+def test_a_thread_that_is_gone_makes_no_call():
+    calls.make(ended(), "x86_64", GETPPID, 0x401000, ())

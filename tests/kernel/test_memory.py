@@ -257,3 +257,13 @@ def test_a_target_tells_which_file_is_where():
 def read_maps_of(pid):
     with Process(pid) as process:
         return read_maps(process)
+
+
+def test_a_target_is_written_or_it_is_told_that_not_all_was(pages, child):
+    memory = TargetMemory(child.pid)
+    assert memory.write(pages, b"new!")
+    assert memory.read(pages, 8) == b"new!abcd"
+    assert not memory.write(pages + 2 * PAGE - 2, b"over")
+    assert not memory.write(KERNEL, b"?")
+    assert not TargetMemory(ended()).write(pages, b"?")
+    memory.close()
