@@ -113,6 +113,15 @@ def test_a_process_can_have_two_filters() -> None:
         assert told == [(one, "getppid"), (two, "openat"), (one, "getppid")]
 
 
+def test_stacks_are_those_of_the_call() -> None:
+    with started("getppid", stacks=True) as (hand, found, _):
+        found.go()
+        hand.ended(found.pid)
+        for event in calls_told(hand):
+            assert event.stack
+            assert event.stack[0] == event.pc
+
+
 def test_all_calls_can_be_selected() -> None:
     with started() as (hand, found, _):
         found.go()
@@ -143,6 +152,7 @@ def refused(hand: Hand, found: Target, text: str) -> None:
     for line in ("Seccomp", "Seccomp_filters", "NoNewPrivs", "TracerPid"):
         assert now[line] == before[line]
     assert hand.session.traces == {}
+    assert hand.kinds() == []
 
 
 def test_a_process_with_more_threads_gets_no_filter() -> None:

@@ -45,11 +45,10 @@ class Start(TargetMethod[Started], frozen=True):
     says.
 
     The backend kernel stops nothing, and needs a daemon with the capabilities BPF and PERFMON.  It tells less than
-    ptrace:
-    signals that were ignored or ended the process as they were sent, no ``job_control``; the result of a call in which
-    a thread was killed; what only pointers in memory lead to (``mmsghdr``, ``clone3``'s pidfd) and pages that were not in
-    memory and that the call did not touch as pointers; programs' arguments up to 48, their environment up to 512
-    variables, buffers of an iovec or a message up to 16.
+    ptrace: signals that were ignored or ended the process as they were sent, no ``job_control``; the result of a call
+    in which a thread was killed; what only pointers in memory lead to (``mmsghdr``, ``clone3``'s pidfd) and pages that
+    were not in memory and that the call did not touch as pointers; programs' arguments up to 48, their environment up
+    to 512 variables, buffers of an iovec or a message up to 16.
     ``block`` then holds nothing: what the client does not read waits in the daemon, 256 MiB at most, and is lost
     beyond.
     A trace of at most 16 calls by name leaves the other calls of the machine alone, where the kernel has tracefs.  It
@@ -68,8 +67,9 @@ class Start(TargetMethod[Started], frozen=True):
     (``SECCOMP_RET_TRACE`` in seccomp(2)), and tells the same as ptrace, but calls that a filter of the program's own
     answers.  It is used only where it is asked for, and for a command from its execve on: with ``from_exec`` and
     ``follow``, of a process with one thread, at its next system call.  The filter can never be removed, and without a
-    tracer its calls would fail: so the processes stay attached when the trace, or the session, has ended, and the
-    kernel kills them when the daemon ends; a private worker of a client's stays for them.  Unless they had
+    tracer its calls would fail: so the processes stay attached when the trace, or the session, has ended, which keeps
+    other tracers (gdb) off, and the kernel kills them when the daemon ends; a private worker of a client's stays for
+    them.  Unless they had
     CAP_SYS_ADMIN, no execve of theirs gains privileges any more (``no_new_privs`` in prctl(2)).  The answer's
     ``reason`` says which of that holds.
 

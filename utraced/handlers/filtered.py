@@ -32,7 +32,7 @@ CALM = 5.0
 """Seconds in which the process has to make a system call."""
 ACTIONS = "/proc/sys/kernel/seccomp/actions_avail"
 
-BOUND = "the filter cannot be removed: the process and its children end when this daemon does"
+BOUND = "the filter cannot be removed: the process and its children stay traced, and end when this daemon does"
 DEPRIVED = "by execve they gain no privileges"
 DIFFERENCES = (
     f"only with follow and from_exec; {BOUND}; {DEPRIVED}, unless they had CAP_SYS_ADMIN; calls that a filter of the"
@@ -78,6 +78,8 @@ async def _started(
         await _installed(context, installation)
     except BaseException:
         installation.wanted = False
+        context.session.traces.pop(trace.id, None)
+        trace.id = 0  # no reply has named it
         control.detach(context.tracer.core, engine, "client_request", monotonic_ns())
         context.tracer.perform()
         raise

@@ -74,6 +74,8 @@ def detach(
             core.tell_trace(engine, tracee, unfinished)
     lifecycle.end(core, engine, reason, time_ns)
     process.refresh()
+    if not process.engines:
+        process.target.renew()  # one that is bound may go on for long: nothing is kept open for it
     for tracee in list(process.tracees.values()):
         tracee.forget(engine)
         if not process.engines and not process.bound:

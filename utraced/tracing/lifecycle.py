@@ -335,6 +335,8 @@ def end(
         if trace.processes:
             return
         core.traces.discard(trace)
+        if not trace.id:
+            return  # whoever asked for it was refused
         event.trace = trace.id
     core.actions.append(Tell(engine.owner, event))
     core.actions.append(Retire(engine))
