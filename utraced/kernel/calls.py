@@ -37,7 +37,10 @@ def abort(tid: int, abi: str, result: int) -> None:
 
 
 def make(tid: int, abi: str, nr: int, pc: int, args: tuple[int, ...]) -> None:
-    """Have a thread next make a call, with the instruction before ``pc``, wherever it is stopped but at an entry."""
+    """Have a thread next make a call, with the instruction before ``pc``, wherever it is stopped but at an entry.
+
+    Nothing where it was killed since it stopped.
+    """
     _set(tid, ORIG_RAX, NO_CALL)  # what it returns from is not made again, should a signal come
     _set(tid, RIP, pc - CALL_SIZE)
     _set(tid, RAX, nr)

@@ -152,7 +152,10 @@ class Installation(Waiter):
         return number, (SECCOMP_SET_MODE_FILTER, 0, self._address)
 
     def _put_back(self, core: Core, tracee: Tracee, own: SyscallStop) -> None:
-        """Have the thread be about to make its own call, with all as it was."""
+        """Have the thread be about to make its own call, with all as it was.
+
+        One that is killed meanwhile has no more need of it.
+        """
         tracee.process.target.write(self._address, self._kept)
         core.actions.append(MakeCall(tracee.tid, self._abi.name, own.nr, own.pc, own.args))
         if not tracee.process.bound:
@@ -173,7 +176,7 @@ class Installation(Waiter):
         core.actions.append(Complete(self))
 
     def lost(self, core: Core, tracee: Tracee) -> None:
-        """The thread is gone, or let go."""
+        """The thread is gone, killed while it had a call to make for us or before, or is let go."""
         self._end(core, tracee, f"process {tracee.process.pid} has ended")
 
 
