@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--path-prefix", metavar="TEXT", help="only calls that name a path that begins with TEXT, as it is written")
     add("--json", action="store_true", help="one event a line, as JSON")
     add("--backend", choices=("auto", "kernel", "perf", "ptrace", "seccomp"), default="auto",
-        help="what records the calls: the kernel, by programs or by events (perf), or ptrace; seccomp: only the selected"
-             " calls stop, of a command, with -f; what it starts ends with the daemon")  # fmt: skip
+        help="what records the calls: the kernel, by programs or by events (perf), or ptrace; seccomp: only the"
+             " selected calls stop, of a command, with -f; what it starts ends with the daemon")  # fmt: skip
     add("command", nargs=argparse.REMAINDER, metavar="COMMAND", help="the command to start, with its arguments")
 
 
