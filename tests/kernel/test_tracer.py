@@ -345,6 +345,8 @@ def test_a_held_back_target_that_is_killed_is_forgotten():
 
 def test_a_process_that_waits_for_nothing_one_can_interrupt():
     with target() as found, by_hand() as hand:
+        assert hand.tracer.wait_over({found.pid}), "it is not ours"
+        attach(hand, found)
         assert not hand.tracer.wait_over({found.pid})
     assert Tracer(lambda _: None).wait_over({ended()})
 
@@ -357,6 +359,35 @@ def exec_beside_the_leader(side):
 
     threading.Thread(target=execute).start()
     threading.Event().wait()
+
+
+def test_an_exec_that_takes_an_ended_leader_s_tid_after_all_was_let_go_is_found_out():
+    def act(side):
+        def execute():
+            side.say(b"beside")
+            side.wait()
+            os.execv("/bin/cat", ["cat"])
+
+        threading.Thread(target=execute).start()
+        end_thread()
+
+    with target(act) as found, by_hand() as hand:
+        number = attach(hand, found, events=("exec", "death"))
+        found.go()
+        hand.until(lambda: found.said(b"beside") and state(found.pid) == "Z", "the leader's end")
+        hand.call(engine.Detach(engine=number))
+        hand.until(lambda: all(tracer(found.pid, tid) == 0 for tid in threads(found.pid) if tid != found.pid))
+        assert found.pid in hand.core.tracees, "it is ours until the others end"
+        found.go()
+        until(lambda: len(threads(found.pid)) == 1 and state(found.pid) == "S", "the exec")
+        assert hand.tracer.wait_over({found.pid})
+        number = attach(hand, found, hold=True)
+        assert [(each.tid, each.state) for each in hand.call(engine.Info(engine=number)).threads] == [
+            (found.pid, "held")
+        ]
+        assert state(found.pid) == "t"
+        hand.call(engine.Detach(engine=number))
+        hand.until(lambda: free(found.pid), "it is let go")
 
 
 @pytest.mark.parametrize("act", ["resume", "stop", "detach", "close"])

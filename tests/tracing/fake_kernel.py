@@ -78,9 +78,10 @@ class KernelProcess:
 
 
 class Kernel:
-    """All threads, gone ones too."""
+    """All threads, gone ones too.  ``usurped`` are tids of tracees that were taken over by who is none."""
 
     def __init__(self) -> None:
+        self.usurped: set[int] = set()
         self.threads: dict[int, Thread] = {}
         self.last = 9
 
@@ -221,6 +222,8 @@ class Kernel:
         if leader is not thread:
             if leader.alive:
                 return
+            if leader.traced and not thread.traced:
+                self.usurped.add(leader.tid)
             leader.state = "gone"
             del process.threads[thread.tid]
             del self.threads[thread.tid]

@@ -168,6 +168,9 @@ class Machine(Driven, RuleBasedStateMachine):
             return process
         while self.kernel.ready():
             self.collect(self.kernel.ready()[0])
+        if pid in core.processes:
+            control.forget_strangers(core, core.processes[pid], lambda tid: self.kernel.threads[tid].traced)
+            self.perform()
         process = core.processes.get(pid) or Process(pid, self.open(pid))
         for tid in list(self.kernel.threads[pid].process.threads):
             if tid not in process.tracees and (tid in core.orphans.stops or self.kernel.seize(tid)):
@@ -330,6 +333,8 @@ class Machine(Driven, RuleBasedStateMachine):
         bound = {thread.tid for thread in self.kernel.threads.values() if thread.filtered and thread.alive}
         assert traced == bound
         ended = {thread.tid for thread in self.kernel.threads.values() if thread.state == "ended"}
+        # Of what has become of a leader that had ended nobody tells.
+        ended |= self.kernel.usurped
         assert bound <= self.core.tracees.keys() <= ended | bound
         assert {tracee.process.pid for tracee in self.core.tracees.values()} == self.core.processes.keys()
         assert not self.core.orphans.stops

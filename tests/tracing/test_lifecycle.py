@@ -101,6 +101,33 @@ def test_an_orphan_that_no_sibling_tells_of_is_let_go(play):
     assert not play.core.orphans.stops
 
 
+@pytest.mark.parametrize("by", ["exec", "death"])
+def test_an_orphan_whose_maker_an_exec_has_killed_is_told_of_by_who_is_left(play, by):
+    play.running(10, 11, 12, A={"follow": True})
+    if by == "exec":
+        play << execed(10, 11)
+    else:
+        play << dead(11, signal="SIGKILL")
+    play << interrupted(20)
+    left = [f"interrupt {tid}" for tid in play.core.processes[10].tracees]
+    assert origin(play, 20, 20, 10) == left
+    for tid in list(play.core.processes[10].tracees):
+        told = play << interrupted(tid)
+    assert told[:1] == ["A: clone 10 how=fork child_pid=20 child_tid=20 child_engine=2"]
+    assert "restart 20 run" in told
+    assert not play.core.waiters
+    assert not play.core.orphans.stops
+
+
+def test_an_orphan_goes_where_its_parent_is_let_go_before_it_has_told(play):
+    made = play.running(10, A={})["A"]
+    play << interrupted(20)
+    origin(play, 20, 20, 10)
+    play.detach(made)
+    assert sorted(play << interrupted(10)) == ["detach 10", "detach 20", "forget 10"]
+    assert not play.core.orphans.stops
+
+
 def test_an_orphan_that_dies_in_doubt_is_forgotten(play):
     play.running(10, A={"follow": True})
     play << interrupted(20)

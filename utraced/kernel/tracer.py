@@ -161,6 +161,10 @@ class Tracer:
         # One round has them all; until there is none would be for ever beside others that stop all the time.
         self.round()
         process = self.core.processes.get(pid)
+        if process is not None:
+            control.forget_strangers(self.core, process, lambda tid: _state(pid, tid)[1] == os.getpid())
+            self.perform()
+            process = self.core.processes.get(pid)
         if process is None:
             process = Process(pid, self._open(pid))
         try:
@@ -266,9 +270,11 @@ class Tracer:
     def wait_over(self, tids: set[int]) -> bool:
         """Tell whether waiting longer is no use: all these threads sleep uninterruptibly, or have ended.
 
-        A leader that has ended before its other threads tells so only after them (wait(2) calls it a zombie).
+        A leader that has ended before its other threads tells so only after them (wait(2) calls it a zombie); one of
+        those that had been let go may have taken its tid, and is not ours.
         """
-        return all(_state(tid, tid)[0] in {"D", "Z", "X", ""} for tid in tids)
+        states = (_state(tid, tid) for tid in tids)
+        return all(state in {"D", "Z", "X", ""} or tracer != os.getpid() for state, tracer in states)
 
     def catch_up(self, process: Process) -> None:
         """Take what waits to be told of a held leader: an exec may have taken its tid over meanwhile.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
 from utraced.api import events
@@ -93,6 +93,17 @@ def leave(core: Core, tracee: Tracee) -> None:
         core.settle(tracee)
     else:
         core.interrupt(tracee)
+
+
+def forget_strangers(core: Core, process: Process, ours: Callable[[int], bool]) -> None:
+    """Forget threads that are being let go and that others have become: ``ours`` tells whether we trace a tid.
+
+    A leader that has ended is ours for as long as other threads live.  One that was let go already may execute a
+    program: it takes the leader's tid, and we are told nothing (de_thread, fs/exec.c).
+    """
+    for tracee in list(process.tracees.values()):
+        if tracee.leaving and not ours(tracee.tid):
+            core.drop(tracee)
 
 
 def wait(core: Core, waiter: Waiter) -> Waiter:

@@ -304,3 +304,5 @@ class Core:
         if not process.tracees and self.processes.get(process.pid) is process:
             del self.processes[process.pid]
             self.actions.append(Forget(process.pid))
+            for orphan in self.orphans.of(process.pid):
+                lifecycle.let_orphan_go(self, orphan)

@@ -88,8 +88,12 @@ def origin(core: Core, tid: int, found: Origin | None, siblings: Iterable[int] =
     if tid not in core.orphans.stops or found is None:
         return
     core.orphans.origins[tid] = found
-    if (found.ppid if found.tgid == tid else found.tgid) in core.processes:
-        return
+    parent = core.processes.get(found.ppid if found.tgid == tid else found.tgid)
+    if parent is not None:
+        if found.tgid != tid or core.orphans.stops[tid].time_ns - parent.killed_ns > RECENT_NS:
+            return
+        # An exec has just killed threads of it, and with them perhaps the word of who has made this one.
+        siblings = [parent.pid]
     tracees = [tracee for pid in siblings for tracee in core.processes[pid].tracees.values()]
     suspects = [tracee for tracee in tracees if not tracee.stopped and not tracee.listening]
     if not suspects:
@@ -101,10 +105,15 @@ def origin(core: Core, tid: int, found: Origin | None, siblings: Iterable[int] =
 
 
 def let_orphan_go(core: Core, tid: int) -> None:
-    """Let go of an orphan that nobody will tell of, unless it was told of after all, or is bound."""
+    """Let go of an orphan that nobody will tell of, unless it was told of after all, or is bound, or has a parent."""
     stop = core.orphans.stops.get(tid)
     found = core.orphans.origins.get(tid)
-    if stop is not None and core.filters and found is not None and found.filtered:
+    parent = core.processes.get(found.ppid) if found is not None else None
+    if stop is not None and parent is not None and parent.tracees:
+        heir = next(iter(parent.tracees.values()))
+        times = (each.stop.time_ns for each in parent.tracees.values() if each.stop is not None)
+        clone(core, heir, CloneStop(heir.tid, max(stop.time_ns, *times), 0, tid, "fork", False))
+    elif stop is not None and core.filters and found is not None and found.filtered:
         # It is a child of a process that was bound, and was killed before it could tell: its calls would fail.
         child, _ = follow(core, tid, (), filters=1)
         adopt(core, child)
@@ -232,6 +241,7 @@ def execed(core: Core, stop: ExecStop) -> Tracee | None:
             own = engine.thread_events.pop(stop.former_tid, None)
             if own is not None:
                 engine.thread_events[stop.tid] = own
+        process.killed_ns = stop.time_ns
     inherit(core, tracee, stop.time_ns)
     process.target.renew()
     return tracee
@@ -261,6 +271,8 @@ def death(core: Core, stop: Death) -> None:
             _bury(core, other, stop.time_ns, None)
             core.settle_waiters(other.tid)
     doom(tracee)
+    if stop.status.signal == "SIGKILL":
+        process.killed_ns = stop.time_ns
     if len(process.tracees) == 1:
         inherit(core, tracee, stop.time_ns)
     _bury(core, tracee, stop.time_ns, stop.status)

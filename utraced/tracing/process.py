@@ -132,10 +132,22 @@ class Process:
 
     ``engines`` stand in attach order.  ``request`` and ``exits`` are what its threads are to be restarted with, and
     ``libraries`` whether they are watched for those, as its engines' wants say (see ``refresh``).  ``filters`` counts
-    those of ours that it has (see ``filtering``).  ``status`` is how it ended.
+    those of ours that it has (see ``filtering``).  ``killed_ns``: when a thread of it was killed last, by an exec or
+    else.  ``status`` is how it ended.
     """
 
-    __slots__ = ("engines", "exits", "filters", "libraries", "pid", "request", "status", "target", "tracees")
+    __slots__ = (
+        "engines",
+        "exits",
+        "filters",
+        "killed_ns",
+        "libraries",
+        "pid",
+        "request",
+        "status",
+        "target",
+        "tracees",
+    )
 
     def __init__(self, pid: int, target: Target) -> None:
         self.pid = pid
@@ -146,6 +158,7 @@ class Process:
         self.exits = False
         self.libraries = False
         self.filters = 0
+        self.killed_ns = -(1 << 62)
         self.status: Status | None = None
 
     @property
