@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from benchmarks.spending import children_named, cpu_seconds
 from benchmarks.tracers import tracer_pids, worker
@@ -50,7 +50,12 @@ _GATE = 'echo $$; read go; exec "$@" </dev/null >/dev/null 2>&1'
 
 @contextlib.contextmanager
 def kernel(
-    pid: int, folder: Path, *, calls: Sequence[str] | None = None, stacks: bool = False
+    pid: int,
+    folder: Path,
+    *,
+    calls: Sequence[str] | None = None,
+    stacks: bool = False,
+    backend: Literal["kernel", "perf"] = "kernel",
 ) -> Iterator[Callable[[], Cost]]:
     """Have the kernel record, and the records passed on to us; spent is what the worker, the attacher and we do."""
     del folder
@@ -60,7 +65,7 @@ def kernel(
                 pid=pid,
                 follow=True,
                 from_exec=True,
-                backend="kernel",
+                backend=backend,
                 deliver="raw",
                 overflow="block",
                 syscalls=None if calls is None else tuple(calls),

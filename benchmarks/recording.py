@@ -30,6 +30,8 @@ TRACERS: dict[str, Runner] = {
     "kernel, all calls": partial(recorders.attached, recorders.kernel),
     "kernel, all calls with stacks": partial(recorders.attached, partial(recorders.kernel, stacks=True)),
     "kernel, openat": partial(recorders.attached, partial(recorders.kernel, calls=("openat",))),
+    "perf, all calls": partial(recorders.attached, partial(recorders.kernel, backend="perf")),
+    "perf, openat": partial(recorders.attached, partial(recorders.kernel, backend="perf", calls=("openat",))),
     "strace -f -o FILE": partial(recorders.attached, recorders.strace),
     "seccomp, openat": partial(recorders.attached, partial(recorders.seccomp, calls=("openat",))),
     "strace --seccomp-bpf, openat": recorders.strace_seccomp,

@@ -16,9 +16,11 @@ from utraced.arch.x86_64 import NR_PERF_EVENT_OPEN
 INHERIT, TASK, SAMPLE_ID_ALL, COMM, COMM_EXEC = 1 << 1, 1 << 13, 1 << 18, 1 << 9, 1 << 24
 INHERIT_THREAD = 1 << 35
 """Only by threads, not by other children (Linux 5.13)."""
-_USE_CLOCKID = 1 << 25
+_WATERMARK, _USE_CLOCKID = 1 << 14, 1 << 25
 """Bits of struct perf_event_attr (include/uapi/linux/perf_event.h)."""
 SAMPLE_TID, SAMPLE_TIME, SAMPLE_RAW, SAMPLE_REGS_USER = 1 << 1, 1 << 2, 1 << 10, 1 << 12
+_NEVER = 0xFFFFFFFF
+"""Bytes, after which somebody is woken: nobody waits, and to wake for each sample would cost a multiple of it."""
 _FORMAT_LOST = 1 << 4
 """Linux 6.0."""
 _TRACEPOINT = 2
@@ -45,7 +47,8 @@ def open_event(  # noqa: PLR0913 - what distinguishes events
     Raises OSError.
     """
     attributes = _ATTR.pack(
-        _TRACEPOINT, _ATTR.size, tracepoint, 1, sample, _FORMAT_LOST, flags | _USE_CLOCKID, 1, 0, 0, 0, 0,
+        _TRACEPOINT, _ATTR.size, tracepoint, 1, sample, _FORMAT_LOST, flags | _USE_CLOCKID | _WATERMARK,
+        _NEVER, 0, 0, 0, 0,
         registers, 0, _CLOCK_MONOTONIC, 0, 0, 0, 0, 0, 0, 0, 0,
     )  # fmt: skip
     result: int = _syscall(

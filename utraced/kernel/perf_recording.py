@@ -12,6 +12,7 @@ import errno
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator
 from time import monotonic_ns
 from typing import NamedTuple
@@ -33,6 +34,10 @@ MOST_EVENTS = 8192
 SIZES = (4 << 20, 1 << 20, 256 << 10, 64 << 10)
 """Of a ring, in bytes, the largest first that the kernel grants (perf_event_mlock_kb, RLIMIT_MEMLOCK)."""
 SIDE_SIZES = (512 << 10, 128 << 10, 32 << 10)
+MOST_HELD = 64 << 20
+"""Bytes of samples that wait to be looked at; beyond, they stay in the rings, and what finds no room is lost."""
+_SLICE, _AT_ONCE = 256 << 10, 2000
+"""Bytes that are looked at, and samples that are translated, before more are taken."""
 _FULL = 4096
 """Bytes: where no more are left something may have been lost."""
 _TRIES = 5
@@ -43,6 +48,21 @@ class Filters(NamedTuple):
 
     told: str | None
     beside: str
+
+
+class _Chunk(NamedTuple):
+    """What has been taken from a ring, that of what is ``told`` or that beside, which may have been ``full``."""
+
+    data: bytes
+    side: bool
+    full: bool
+
+
+class _Batch(NamedTuple):
+    """What has been taken at a time: what is older than ``before`` can be put in order, all where that is None."""
+
+    chunks: list[_Chunk]
+    before: int | None
 
 
 class Restless(Exception):
@@ -167,6 +187,8 @@ class PerfRecording:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._waiting: list[Item] = []
+        self._batches: deque[_Batch] = deque()
+        self._held = self._fetched_ns = 0
         self._seen_lost = 0, 0, 0
         self._ends = ExitStatuses()
         self._ends.watch(pid)
@@ -190,7 +212,9 @@ class PerfRecording:
             for _ in range(_TRIES):
                 tids = _tids(pid)
                 events = _Events(tids, self._points, filters, follow=follow)
-                self._waiting = [item for ring in events.beside for item in self._beside(ring.take())]
+                self._waiting = [
+                    item for ring in events.beside for item in samples.items(ring.take(), self._points, side=True)
+                ]
                 born = any(item[3] == samples.FORK for item in self._waiting)
                 if events.tids and not born and set(_tids(pid)) <= set(tids):
                     return events
@@ -254,47 +278,84 @@ class PerfRecording:
             os.eventfd_write(self._over, 1)
 
     def _read(self) -> None:
-        # What is older than the last look has been written by all CPUs: that can be put in order.
-        before = 0
         while not self._stop.wait(INTERVAL):
-            now = monotonic_ns()
-            self._look(before)
-            before = now
+            self._fetch()
+            self._work()
         self._events.disable()
-        self._look(None)
+        self._fetch(last=True)
+        self._work()
 
-    def _look(self, before: int | None) -> None:
-        """Write the records of what has been sampled, as far as it is older than ``before``."""
+    def _fetch(self, *, last: bool = False) -> None:
+        """Take what has been sampled, so that there is room for more: to look at it takes many times as long."""
+        if self._held > MOST_HELD and not last:
+            return
+        now = monotonic_ns()
+        chunks: list[_Chunk] = []
+        for rings, side in ((self._events.beside, True), (self._events.told, False)):
+            for ring in rings:
+                data = ring.take()
+                if data:
+                    chunks.append(_Chunk(data, side, len(data) > ring.size - _FULL))
+                    self._held += len(data)
+        # What is older than the last look has been written by all CPUs: that can be put in order.
+        self._batches.append(_Batch(chunks, None if last else self._fetched_ns))
+        self._fetched_ns = now
+
+    def _work(self) -> None:
+        """Write the records of what has been taken, in the order of its times."""
+        while self._batches:
+            batch = self._batches.popleft()
+            full = self._look(batch)
+            ready = self._ready(batch.before)
+            if full or batch.before is None:
+                self._count_lost()
+            self._check()
+            for at in range(0, max(1, len(ready)), _AT_ONCE):
+                self._write(ready[at : at + _AT_ONCE])
+                if batch.before is not None and len(ready) > _AT_ONCE:
+                    self._fetch()
+
+    def _look(self, batch: _Batch) -> bool:
+        """Take samples apart; return whether some may have been lost behind them."""
         full = False
-        for ring in self._events.beside:
-            data = ring.take()
-            found = self._beside(data)
-            if len(data) > ring.size - _FULL:
-                # Whatever is lost now might have said that the process is another's.
-                found.append((*found[-1][:3], samples.LOST_BESIDE))
-            self._waiting += found
-        for ring in self._events.told:
-            data = ring.take()
-            found = samples.items(data, self._points)
-            if len(data) > ring.size - _FULL:
-                # What is lost now is told behind the next sample, which may be long in coming.
-                found.append((*found[-1][:3], samples.LOST))
-            full |= bool(found) and any(item[3] == samples.LOST for item in found)
-            self._waiting += found
+        for chunk in batch.chunks:
+            found: list[Item] = []
+            for part in samples.slices(chunk.data, self._points, side=chunk.side, most=_SLICE):
+                if found and batch.before is not None:
+                    self._fetch()
+                found = part
+                self._waiting += found
+                full |= any(item[3] == samples.LOST for item in found)
+                if chunk.side:
+                    self._watch(found)
+            if chunk.full:
+                # What is lost now is told behind the next sample, which may be long in coming.  And beside, whatever is
+                # lost might have said that the process is another's.
+                full = True
+                self._waiting.append((*found[-1][:3], samples.LOST_BESIDE if chunk.side else samples.LOST))
+            self._held -= len(chunk.data)
+        return full
+
+    def _watch(self, found: Iterable[Item]) -> None:
+        """Take note of new processes.
+
+        At once: who lives for a moment alone is still there, or is not known to have ended in which way.
+        """
+        for item in found:
+            if item[3] == samples.FORK and item[4] != item[0]:
+                self._ends.watch(item[4])
+
+    def _ready(self, before: int | None) -> list[Item]:
+        """Return what is older than ``before``, in order; the rest waits."""
         self._waiting.sort(key=_time)
-        ready = self._waiting
+        ready, self._waiting = self._waiting, []
         if before is not None:
             # Few are left.
             count = len(ready)
             while count and ready[count - 1][2] >= before:
                 count -= 1
             ready, self._waiting = ready[:count], ready[count:]
-        else:
-            self._waiting = []
-        if full or before is None:
-            self._count_lost()
-        self._check()
-        self._write(ready)
+        return ready
 
     def _check(self) -> None:
         """Look whether processes still are whose they were: one that has shared memory for long may have changed that.
@@ -307,14 +368,6 @@ class PerfRecording:
             with contextlib.suppress(FileNotFoundError):
                 if os.stat(f"/proc/{pid}").st_uid != self._owner[0]:
                     self._translator.silence(monotonic_ns(), pid)
-
-    def _beside(self, data: bytes) -> list[Item]:
-        found = samples.items(data, self._points, side=True)
-        for item in found:
-            if item[3] == samples.FORK and item[4] != item[0]:
-                # At once: who lives for a moment alone is still there, or is not known to have ended in which way.
-                self._ends.watch(item[4])
-        return found
 
     def _count_lost(self) -> None:
         counts, lost = self._translator.counts, self._events.lost()

@@ -6,6 +6,7 @@ The fields of tracepoints are where ``events/SUBSYSTEM/NAME/format`` in tracefs 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from .perf_events import SAMPLE_RAW, SAMPLE_TID, SAMPLE_TIME
@@ -52,12 +53,22 @@ class Tracepoints(NamedTuple):
 
 def items(data: bytes, tracepoints: Tracepoints, *, side: bool = False) -> list[Item]:
     """Return what is in ``data``, whole records; ``side``: of the ring beside, where entries are SIDE_ENTER."""
+    return next(slices(data, tracepoints, side=side, most=len(data)), [])
+
+
+def slices(data: bytes, tracepoints: Tracepoints, *, side: bool = False, most: int) -> Iterator[list[Item]]:
+    """Give the same in lists, of what is in about ``most`` bytes each."""
     entered = SIDE_ENTER if side else ENTER
     enter, leave, deliver, execed = tracepoints
     found: list[Item] = []
     append = found.append
-    at, size = 0, len(data)
+    at, size, end = 0, len(data), most
     while at < size:
+        if at >= end:
+            yield found
+            found = []
+            append = found.append
+            end = at + most
         kind, misc, length = _record(data, at)
         if kind == _SAMPLE:
             (tracepoint,) = _type(data, at + _TYPE_AT)
@@ -85,4 +96,5 @@ def items(data: bytes, tracepoints: Tracepoints, *, side: bool = False) -> list[
             pid, tid, time = _trailer(data, at + length - _TRAILER_SIZE)
             append((pid, tid, time, RENAMED if kind == _COMM else LOST_BESIDE if side else LOST))
         at += length
-    return found
+    if found:
+        yield found
