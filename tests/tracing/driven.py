@@ -27,6 +27,7 @@ from utraced.tracing.actions import (
 )
 from utraced.tracing.core import Core
 from utraced.tracing.engine import Engine
+from utraced.tracing.orphans import Origin
 from utraced.tracing.process import Process
 from utraced.tracing.stops import EventStop, ExecStop, SignalStop, SyscallStop
 from utraced.tracing.waiting import Doubt
@@ -80,7 +81,7 @@ class Driven:
             found, siblings = None, []
             if child is not None and child.state != "gone":
                 parent = child.process.parent
-                found = lifecycle.Origin(child.process.pid, parent, child.filtered)
+                found = Origin(child.process.pid, parent, child.filtered)
                 siblings = [pid for pid in self.core.processes if self.kernel.threads[pid].process.parent == parent]
             lifecycle.origin(self.core, tid, found, siblings)
         self.perform()

@@ -41,20 +41,15 @@ class Thread:
         self.state = "running"
         self.stop: AnyStop | None = None
         self.told = False
-        self.interrupted = False  # JOBCTL_TRAP_STOP
-        self.stopping = False  # JOBCTL_STOP_PENDING
-        self.notified = False  # JOBCTL_TRAP_NOTIFY
+        # JOBCTL_TRAP_STOP, JOBCTL_STOP_PENDING, JOBCTL_TRAP_NOTIFY
+        self.interrupted = self.stopping = self.notified = False
         self.dying: Status | None = None
-        self.exits = False
+        self.exits = self.calls = False
         self.wish = Wish.RUN
-        self.calls = False
         self.in_call = False
         self.signals: deque[int] = deque()
-        self.calls_made = 0
-        self.signals_taken = 0
-        self.step_done = False
-        self.execing = False
-        self.newborn = False
+        self.calls_made = self.signals_taken = 0
+        self.step_done = self.execing = self.newborn = False
         self.filtered = self.bound = self.deprived = self.due = self.again = False
         self.forced = 0
         process.threads[tid] = self
@@ -81,9 +76,9 @@ class Kernel:
     """All threads, gone ones too.  ``usurped`` are tids of tracees that were taken over by who is none."""
 
     def __init__(self) -> None:
-        self.usurped: set[int] = set()
         self.threads: dict[int, Thread] = {}
         self.last = 9
+        self.usurped: set[int] = set()
 
     def living(self) -> list[Thread]:
         return [thread for thread in self.threads.values() if thread.alive]

@@ -26,7 +26,7 @@ from utraced.syscalls.abi import AUDIT_ARCH_I386
 from utraced.tracing import filtering, lifecycle
 from utraced.tracing.actions import Wish
 from utraced.tracing.filtering import Installation
-from utraced.tracing.lifecycle import Origin
+from utraced.tracing.orphans import Origin
 
 PROGRAM = b"\x06\0\0\0\0\0\xff\x7f" * 3
 EACCES, EINVAL = 13, 22

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from utraced.tracing import control, lifecycle
-from utraced.tracing.lifecycle import Origin, Orphans
-from utraced.tracing.stops import CloneStop
+from utraced.tracing.orphans import Origin
 
 from .playbook import (
     cloned,
@@ -35,115 +34,6 @@ def test_a_new_thread_is_known_before_its_first_stop(play):
     play.running(10, A={})
     assert play << cloned(10, 11) == ["A: clone 10 how=thread child_pid=10 child_tid=11", "restart 10 run"]
     assert play << interrupted(11) == ["restart 11 run"]
-
-
-def test_an_orphan_waits_for_its_parent(play):
-    play.running(10, A={"follow": True})
-    assert play << interrupted(20) == []
-    assert origin(play, 20, 20, 10) == []
-    assert play << forked(10, 20) == [
-        "A: clone 10 how=fork child_pid=20 child_tid=20 child_engine=2",
-        "restart 20 run",
-        "restart 10 run",
-    ]
-
-
-def test_a_thread_waits_for_its_parent_too(play):
-    play.running(10, A={})
-    assert play << interrupted(11) == []
-    assert origin(play, 11, 10, 1) == []
-    assert play << cloned(10, 11) == [
-        "A: clone 10 how=thread child_pid=10 child_tid=11",
-        "restart 11 run",
-        "restart 10 run",
-    ]
-
-
-def test_a_thread_of_a_process_that_is_let_go_is_let_go(play):
-    made = play.running(10, A={})["A"]
-    play.detach(made)
-    play << interrupted(11)
-    origin(play, 11, 10, 1)
-    assert play << cloned(10, 11) == ["detach 11", "detach 10", "forget 10"]
-
-
-def test_an_orphan_whose_parent_is_not_ours_is_let_go(play):
-    play.running(10, A={})
-    play << interrupted(20)
-    assert origin(play, 20, 20, 1) == ["detach 20"]
-    assert play << forked(10, 20) == ["A: clone 10 how=fork child_pid=20 child_tid=20", "restart 10 run"]
-    assert 20 not in play.core.tracees
-
-
-def test_an_orphan_may_be_made_by_a_sibling_that_has_not_told_yet(play):
-    play.running(10, 11, A={"follow": True})
-    play << interrupted(20)
-    assert origin(play, 20, 20, 1, [10]) == ["interrupt 10", "interrupt 11"]
-    assert play << interrupted(10) == ["restart 10 run"]
-    assert play << forked(11, 20) == [
-        "A: clone 11 how=fork child_pid=20 child_tid=20 child_engine=2",
-        "restart 20 run",
-        "restart 11 run",
-    ]
-    assert not play.core.waiters
-
-
-def test_an_orphan_that_no_sibling_tells_of_is_let_go(play):
-    made = play.running(10, 11, 12, 13, A={"follow": True})["A"]
-    play << group_stopped(13)
-    play.hold(made, 12)
-    play << interrupted(12)
-    play << interrupted(20)
-    assert origin(play, 20, 20, 1, [10]) == ["interrupt 10", "interrupt 11"]
-    assert play << signalled(10, 10) == ["restart 10 run 10"]
-    assert sorted(play << dead(11)) == ["A: death 11 status=0", "detach 20"]
-    assert not play.core.waiters
-    assert not play.core.orphans.stops
-
-
-@pytest.mark.parametrize("by", ["exec", "death"])
-def test_an_orphan_whose_maker_an_exec_has_killed_is_told_of_by_who_is_left(play, by):
-    play.running(10, 11, 12, A={"follow": True})
-    if by == "exec":
-        play << execed(10, 11)
-    else:
-        play << dead(11, signal="SIGKILL")
-    play << interrupted(20)
-    left = [f"interrupt {tid}" for tid in play.core.processes[10].tracees]
-    assert origin(play, 20, 20, 10) == left
-    for tid in list(play.core.processes[10].tracees):
-        told = play << interrupted(tid)
-    assert told[:1] == ["A: clone 10 how=fork child_pid=20 child_tid=20 child_engine=2"]
-    assert "restart 20 run" in told
-    assert not play.core.waiters
-    assert not play.core.orphans.stops
-
-
-def test_an_orphan_goes_where_its_parent_is_let_go_before_it_has_told(play):
-    made = play.running(10, A={})["A"]
-    play << interrupted(20)
-    origin(play, 20, 20, 10)
-    play.detach(made)
-    assert sorted(play << interrupted(10)) == ["detach 10", "detach 20", "forget 10"]
-    assert not play.core.orphans.stops
-
-
-def test_an_orphan_that_dies_in_doubt_is_forgotten(play):
-    play.running(10, A={"follow": True})
-    play << interrupted(20)
-    origin(play, 20, 20, 1, [10])
-    play << dead(20)
-    assert play << interrupted(10) == ["restart 10 run"]
-    assert not play.core.waiters
-
-
-def test_an_orphan_of_which_proc_says_nothing_is_dying(play):
-    play.running(10, A={})
-    play << interrupted(20)
-    lifecycle.origin(play.core, 20, None)
-    assert play.done() == []
-    assert play << dead(20) == []
-    assert not play.core.orphans.stops
 
 
 def test_a_child_that_ended_before_its_parent_told_is_told_whole(play):
@@ -227,15 +117,6 @@ def test_a_tid_that_is_used_again_is_another_thread(play):
         "forget 20",
         "restart 10 run",
     ]
-
-
-def test_of_many_that_ended_early_the_oldest_are_forgotten():
-    orphans = Orphans()
-    for tid in range(lifecycle.REMEMBERED + 10):
-        orphans.depart(tid, 1, None)
-    assert len(orphans.departed) == lifecycle.REMEMBERED
-    assert 9 not in orphans.departed
-    assert 10 in orphans.departed
 
 
 def test_the_child_of_a_parent_killed_before_telling_is_told_for_it(play):
@@ -453,16 +334,6 @@ def test_a_detach_is_noted_only_of_threads_that_leave(play):
     assert play.core.tracees.keys() == {10}
     control.refresh(play.core, play.core.processes[10])
     assert play.done() == []
-
-
-def test_an_end_long_before_was_that_of_another_of_the_same_tid() -> None:
-    orphans = Orphans()
-    told = CloneStop(5, 10 + lifecycle.RECENT_NS, 0, 9, "fork", False)
-    orphans.depart(9, 10, None)
-    assert orphans.end_of(told) is told
-    orphans.depart(9, 11, None)
-    assert orphans.end_of(told) is None
-    assert orphans.end_of(told) is told
 
 
 def test_a_hold_on_all_threads_holds_one_that_is_made_before_it_works(play):

@@ -32,6 +32,7 @@ from utraced.tracing.actions import (
 )
 from utraced.tracing.core import PID_MAX_LIMIT, Core
 from utraced.tracing.engine import Owner
+from utraced.tracing.orphans import Origin
 from utraced.tracing.process import Process
 from utraced.tracing.waiting import Waiter
 
@@ -362,11 +363,11 @@ def _state(pid: int, tid: int) -> tuple[str, int]:
     return fields.get("State", "")[:1], int(fields.get("TracerPid", "0"))
 
 
-def _origin(tid: int) -> lifecycle.Origin | None:
+def _origin(tid: int) -> Origin | None:
     fields = _status(f"/proc/{tid}/status")
     if not fields:
         return None
-    return lifecycle.Origin(int(fields["Tgid"]), int(fields["PPid"]), fields.get("Seccomp") == SECCOMP_MODE_FILTER)
+    return Origin(int(fields["Tgid"]), int(fields["PPid"]), fields.get("Seccomp") == SECCOMP_MODE_FILTER)
 
 
 def _status(path: str) -> dict[str, str]:

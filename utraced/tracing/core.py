@@ -33,6 +33,7 @@ from utraced.observing.trace import Trace
 from . import lifecycle, reports, steps
 from .actions import Action, Capture, Complete, Detach, Forget, Interrupt, Listen, SetOptions, Tell, Wish
 from .engine import Engine, Owner
+from .orphans import Orphans
 from .pressure import HeldBack
 from .process import Process, Target, Tracee
 from .stops import (
@@ -68,7 +69,7 @@ class Core:
         self.processes: dict[int, Process] = {}
         self.tracees: dict[int, Tracee] = {}
         self.unreaped: list[Process] = []
-        self.orphans = lifecycle.Orphans()
+        self.orphans = Orphans()
         self.filters = 0
         self.traces: set[Trace] = set()
         self.waiters: list[Waiter] = []
