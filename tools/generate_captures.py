@@ -43,6 +43,8 @@ _LOW_LIMIT = 2
 _ERRNOS = (4, 516)
 """EINTR and ERESTART_RESTARTBLOCK: what a call that was interrupted has still filled in."""
 _UNITS = 512
+_COUNT = 2
+"""Which argument of sendmmsg(2) and recvmmsg(2) says how many messages there are."""
 _SIGSET, _TIDS = 8, 128
 """Bytes of a set of signals, and of thread ids in as many namespaces as there can be one in the other (clone(2))."""
 _FAR = 512
@@ -78,9 +80,8 @@ def captures_of(abi: Abi, nr: int) -> Captures:
     left: list[Capture] = []
     for signature in _forms(abi, nr):
         for index, kind in signature.reads_entry:
-            if not isinstance(kind, Messages):
-                entered += _entered(kind, index, abi)
-                left += _left(kind, index, abi)
+            entered += _entered(kind, index, abi)
+            left += _left(kind, index, abi)
         if signature.returns.reads:
             left += _probed(signature.returns.read_return, abi, errno=0)
     return Captures(_merged(entered), _merged(left))
@@ -114,6 +115,8 @@ def _entered(kind: Kind, index: int, abi: Abi) -> list[Capture]:
         return [Capture("strings", index, limited=True)]
     if isinstance(kind, Environment):
         return [Capture("pointers", index)]
+    if isinstance(kind, Messages):
+        return [_messages(index, _COUNT, abi)._replace(what="bytes")] if kind.received else []
     if isinstance(kind, Iovecs) and not kind.out:
         return _buffers(kind, index, abi)
     found = _probed(lambda call: kind.read_entry(call.args[index], call), abi)
@@ -127,6 +130,8 @@ def _entered(kind: Kind, index: int, abi: Abi) -> list[Capture]:
 def _left(kind: Kind, index: int, abi: Abi) -> list[Capture]:
     if isinstance(kind, Arguments | Environment):
         return []
+    if isinstance(kind, Messages):
+        return [_messages(index, RESULT if kind.received else _COUNT, abi)]
     if isinstance(kind, Iovecs) and kind.out:
         return _buffers(kind, index, abi)
 
@@ -146,6 +151,11 @@ def _buffers(kind: Iovecs, index: int, abi: Abi) -> list[Capture]:
     count = kind.count if isinstance(kind.count, int) else CONSTANT
     what: What = "buffers" if kind.contents else "bytes"
     return [Capture(what, index, unit=2 * abi.word, counter=count, limited=True)]
+
+
+def _messages(index: int, count: int, abi: Abi) -> Capture:
+    """Return the capture of an array of ``struct mmsghdr``, each a ``struct msghdr`` and a length."""
+    return Capture("messages", index, unit=8 * abi.word, counter=count, limited=True)
 
 
 def _probed(read: Callable[[Call], None], abi: Abi, *, errno: int | None = None) -> list[Capture]:

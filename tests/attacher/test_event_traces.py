@@ -105,6 +105,7 @@ def test_other_nonsense_is_too() -> None:
     ("raised", "expected"),
     [
         (OSError(errno.EMFILE, "Too many"), LimitExceeded),
+        (OSError(errno.EPERM, "locked"), LimitExceeded),
         (OSError(errno.ESRCH, "none"), NoSuchProcess),
         (PermissionError(errno.EACCES, "no"), Unsupported),
         (Restless(), Unsupported),

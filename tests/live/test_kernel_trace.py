@@ -24,6 +24,9 @@ KERNEL = ("--backend", "kernel")
 KILLED = r"= \?( ERESTARTSYS .*)?$|^tgkill\(.*SIGKILL"
 """A call in which its thread is killed."""
 
+MESSAGES = "^(send|recv)mmsg"
+"""The contents of arrays of messages are told where not all calls are."""
+
 PROGRAMS: dict[str, tuple[str, ...]] = {
     "files": (),
     "stat": (),
@@ -39,7 +42,7 @@ PROGRAMS: dict[str, tuple[str, ...]] = {
     "polling": (),
     "threads": ("^futex", "^(madvise|munmap)"),
     "i386_calls": (),
-    "i386_scattered": (),
+    "i386_scattered": (MESSAGES,),
 }
 
 
@@ -51,6 +54,13 @@ def _needs_bpf() -> None:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_reads_as_with_strace(name: str, programs: Programs, tmp_path: Path) -> None:
     compare([programs(name)], tmp_path, PROGRAMS[name], options=KERNEL)
+
+
+@pytest.mark.parametrize("name", ["messages", "i386_scattered"])
+def test_messages_read_as_with_strace_where_not_all_calls_are_told(
+    name: str, programs: Programs, tmp_path: Path
+) -> None:
+    compare([programs(name)], tmp_path, options=KERNEL, calls="%net")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

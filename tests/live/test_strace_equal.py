@@ -40,6 +40,7 @@ C_PROGRAMS: dict[str, tuple[str, ...]] = {
     "copying": (),
     "crash": (),
     "int80": (),
+    "messages": (),
     "i386_calls": (),
     "i386_scattered": (),
 }

@@ -35,6 +35,13 @@ void _start(void)
     struct msghdr received = {0, 0, in, 2, control, sizeof control, 0};
     call(372, pair[1], (int)&received, 0); /* recvmsg */
     call(372, pair[1], (int)&received, 0x40); /* MSG_DONTWAIT, and nothing has come */
+    struct { struct msghdr message; unsigned length; } several[2] = {{{0, 0, out, 3, 0, 0, 0}, 0}, {{0, 0, out, 1, 0, 0, 0}, 0}};
+    number = 345; /* sendmmsg */
+    __asm__ volatile("int $0x80" : "+a"(number) : "b"(pair[0]), "c"(several), "d"(2), "S"(0) : "memory");
+    several[0].message.buffers = several[1].message.buffers = in;
+    several[0].message.count = several[1].message.count = 2;
+    number = 337; /* recvmmsg */
+    __asm__ volatile("int $0x80" : "+a"(number) : "b"(pair[1]), "c"(several), "d"(2), "S"(0), "D"(0) : "memory");
     const char *arguments[] = {"again", "", "a third one, as long as no string that is shown may be", 0};
     const char *environment[] = {"A=1", "B=2", 0};
     call(11, (int)self, (int)arguments, (int)environment); /* execve */

@@ -78,7 +78,8 @@ def _filter(numbers: Iterable[int]) -> str:
 def _refused(error: OSError, pid: int) -> UtracedError:
     if error.errno == errno.ESRCH:
         return NoSuchProcess(f"process {pid} has ended")
-    if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM}:
+    # EPERM: what memory may be locked is in use (perf_mmap, kernel/events/core.c).
+    if error.errno in {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EPERM}:
         return LimitExceeded(
             f"there is no room for events of all threads: {error.strerror}",
             limit="events",

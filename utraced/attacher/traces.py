@@ -12,7 +12,7 @@ from functools import lru_cache
 from utraced.errors import InvalidParams, LimitExceeded, NoSuchProcess, Unsupported, UtracedError
 from utraced.kernel import bpf_calls
 from utraced.kernel.bpf_captures import largest
-from utraced.kernel.bpf_layout import Guard, Offsets, Settings, cast_of, needs, offsets_of, plan
+from utraced.kernel.bpf_layout import MESSAGES, Guard, Offsets, Settings, cast_of, needs, offsets_of, plan
 from utraced.kernel.bpf_recording import ByCall, Recording, knows_loops
 from utraced.kernel.btf import BadBtf, Btf, read_btf
 from utraced.kernel.event_pool import EventPool
@@ -33,6 +33,8 @@ INITIAL_USER_NAMESPACE = 0xEFFFFFFD
 """PROC_PID_INIT_INO and PROC_USER_INIT_INO (include/linux/proc_ns.h)."""
 _FEATURE = "backend.kernel"
 _NS_PER_SECOND = 1_000_000_000
+MOST_WITH_MESSAGES = 128
+"""Calls of a trace that tells the contents of arrays of messages: the verifier takes 30 ms for that alone."""
 MOST_BY_CALL = 16
 """Calls of a trace that has tracepoints of its own: of each call, two events are opened, and closed in 36 ms each."""
 
@@ -136,10 +138,13 @@ def prepare(request: Record, identity: Identity, few: FewCalls | None = None) ->
     plans = _plans(request)
     numbers = sorted({*request.x86_64, *request.i386})
     sifted = tuple(numbers) if not request.others and len(numbers) <= 2 * MOST_BY_CALL else ()
+    needed = needs(plans.values())
+    if len(plans) > MOST_WITH_MESSAGES:
+        needed = needed._replace(special=needed.special - {MESSAGES})
     settings = Settings(
         request.strings,
         request.follow,
-        needs(plans.values()),
+        needed,
         few=sifted,
         stacks=request.stacks,
         failed_only=request.failed_only,

@@ -31,7 +31,15 @@ PLAN_STRINGS = PLAN_LEFT + MOST * OPERATION_SIZE
 PLAN_SIZE = PLAN_STRINGS + 8
 STRING, BYTES = 1, 2
 ON_FAILURE = 1
-PROGRAM_ARGUMENTS, BUFFERS_ENTERED, BUFFERS_LEFT, MESSAGE_ENTERED, MESSAGE_LEFT, INDIRECT = 1, 2, 3, 4, 5, 6
+PROGRAM_ARGUMENTS, BUFFERS_ENTERED, BUFFERS_LEFT, MESSAGE_ENTERED, MESSAGE_LEFT, INDIRECT, MESSAGES = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+)
 
 PROCESS = struct.Struct("<QQ")
 """A value of the map of processes: when its leader started, in nanoseconds of CLOCK_BOOTTIME, from and before."""
@@ -239,6 +247,8 @@ def plan(captures: Captures, *, strings: int, largest: int) -> bytes:
                 special = (kind, one.argument, one.counter, 0, 0, 0, 0)
             elif one.what == "message":
                 special = (message, one.argument, 0, 0, 0, 0, 0)
+            elif one.what == "messages":
+                special = (MESSAGES, one.argument, one.counter, 0, 0, 0, 0)
             elif one.what == "indirect":
                 here = (one.offset, one.most)
                 before = special[3:5] if special[0] == INDIRECT else (0, 0)

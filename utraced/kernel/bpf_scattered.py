@@ -30,6 +30,7 @@ from .bpf_layout import (
     INDIRECT,
     MESSAGE_ENTERED,
     MESSAGE_LEFT,
+    MESSAGES,
     PLAN_STRINGS,
     PROGRAM_ARGUMENTS,
     Settings,
@@ -37,9 +38,10 @@ from .bpf_layout import (
 
 MOST_STRINGS = 48
 MOST_BUFFERS = 16
+MOST_MESSAGES = 8
 _MOST_NAME = 128
 """sizeof(struct sockaddr_storage)."""
-_LEFT = frozenset({BUFFERS_LEFT, MESSAGE_LEFT, INDIRECT})
+_LEFT = frozenset({BUFFERS_LEFT, MESSAGE_LEFT, INDIRECT, MESSAGES})
 _ENTERED = frozenset({PROGRAM_ARGUMENTS, BUFFERS_ENTERED, MESSAGE_ENTERED, INDIRECT})
 _HEADER_SIZE = 56
 """struct msghdr: name, its size, buffers, how many, control messages, their size (include/linux/socket.h)."""
@@ -50,12 +52,15 @@ _I386 = 1
 
 # The stack, below what all captures use.
 _HEADER, _SLOTS = -264, (-272, -280, -288, -296)
+_NEXT, _REMAINING, _COUNTED = -304, -312, -320
 
 
 def strings_of(program: Program, settings: Settings, *, leaving: bool) -> None:
     """Copy the strings of a program's arguments, or the buffers of an array of them."""
     name = "left " if leaving else ""
     special = settings.needs.special & (_LEFT if leaving else _ENTERED)
+    if not settings.loops:  # a loop in a loop is too much for a verifier that follows each round
+        special -= {MESSAGES}
     if not special:
         return
     program.ldx("u8", R1, R8, PLAN_STRINGS)
@@ -65,7 +70,7 @@ def strings_of(program: Program, settings: Settings, *, leaving: bool) -> None:
     forget_place(program)
     program.set(R7, 0)
     forget(program, R7)  # as what is read there later
-    for slot in (POINTER, POINTER + 8):
+    for slot in (POINTER, POINTER + 8, _NEXT, _REMAINING, _COUNTED):
         program.stx("u64", FP, slot, R7)
     if leaving:
         program.ldx("u64", R2, FP, FAILED)
@@ -82,17 +87,24 @@ def strings_of(program: Program, settings: Settings, *, leaving: bool) -> None:
         program.label(f"{name}{INDIRECT}")
         _indirect(program, settings, name, leaving=leaving)
     message, buffers = (MESSAGE_LEFT, BUFFERS_LEFT) if leaving else (MESSAGE_ENTERED, BUFFERS_ENTERED)
-    if message in special:
+    several = MESSAGES in special
+    end = f"{name}following" if several else f"{name}no strings"
+    if several:
+        _messages(program, name, one=message if message in special else None)
+    elif message in special:
         program.label(f"{name}{message}")
-        _message(program, settings, name)
-        if buffers in special:
-            program.goto(f"{name}scattered")
+        program.ldx("u8", R1, R8, PLAN_STRINGS + 1)
+        argument(program, R3, R1)
+    if several or message in special:
+        _message(program, settings, name, f"{name}no strings")
     if buffers in special:
+        if several or message in special:
+            program.goto(f"{name}scattered")
         program.label(f"{name}{buffers}")
         _array(program)
-    if special & {message, buffers}:
+    if several or special & {message, buffers}:
         program.label(f"{name}scattered")
-        _buffers(program, settings, name, leaving=leaving)
+        _buffers(program, settings, name, end, leaving=leaving)
     program.label(f"{name}no strings")
 
 
@@ -204,11 +216,84 @@ def _array(program: Program) -> None:
     program.stx("u64", FP, COUNT, R3)
 
 
-def _message(program: Program, settings: Settings, name: str) -> None:
-    """Copy the name and the control messages of a ``struct msghdr``, and note where its array of buffers is."""
+def _messages(program: Program, name: str, one: int | None) -> None:
+    """Go through an array of ``struct mmsghdr``, or the ``one`` message of another kind: set R3 to where each is.
+
+    Of each as many bytes are copied as it says have been moved.
+    """
+    end = f"{name}no strings"
+    if one is not None:
+        program.label(f"{name}{one}")
+        program.ldx("u8", R2, R8, PLAN_STRINGS + 1)
+        argument(program, R3, R2)
+        _first(program, R3, 1, counted=False)
+        program.goto(f"{name}following")
+    program.label(f"{name}{MESSAGES}")
+    program.ldx("u8", R2, R8, PLAN_STRINGS + 2)
+    argument(program, R4, R2)
+    program.narrow(R4)
+    bound(program, R4, MOST_MESSAGES, f"{name}most messages")
+    program.ldx("u8", R2, R8, PLAN_STRINGS + 1)
+    argument(program, R3, R2)
+    _first(program, R3, R4, counted=True)
+    program.label(f"{name}following")
+    program.may_goto(end)
+    program.ldx("u64", R2, FP, _REMAINING)
+    program.jump("eq", R2, end, value=0)
+    program.compute("sub", R2, value=1)
+    forget(program, R2)
+    program.stx("u64", FP, _REMAINING, R2)
+    room(program, end)
+    program.ldx("u64", R3, FP, _NEXT)
+    program.ldx("u64", R2, FP, _COUNTED)
+    program.jump("eq", R2, f"{name}message", value=0)
+    program.set(R4, 8 * 8)
+    _unless_narrow(program, f"{name}slot")
+    program.set(R4, 8 * 4)
+    program.label(f"{name}slot")
+    forget(program, R4)
+    program.mov(R2, R3)
+    program.compute("add", R2, source=R4)
+    program.stx("u64", FP, _NEXT, R2)
+    # The last word of each says how much of it has been moved.
+    program.compute("rsh", R4, value=3)
+    program.compute("sub", R2, source=R4)
+    program.mov(R3, R2)
+    program.mov(R1, FP)
+    program.compute("add", R1, value=POINTER)
+    program.set(R2, 4)
+    program.stx("u64", FP, ADDRESS, R4)
+    program.call(PROBE_READ_USER)
+    program.jump("ne", R0, end, value=0)
+    program.ldx("u32", R2, FP, POINTER)
+    forget(program, R2)
+    program.stx("u64", FP, LEFT, R2)
+    # Back to where it begins: eight words before its end.
+    program.ldx("u64", R4, FP, ADDRESS)
+    program.compute("lsh", R4, value=3)
+    program.ldx("u64", R3, FP, _NEXT)
+    program.compute("sub", R3, source=R4)
+    program.label(f"{name}message")
+    forget(program, R3)
+
+
+def _first(program: Program, address: int, count: int, *, counted: bool) -> None:
+    """Note where the first of ``count`` messages is (a register, or 1), and whether each says its length."""
+    program.stx("u64", FP, _NEXT, address)
+    if count == 1:
+        program.set(R2, 1)
+    else:
+        program.mov(R2, count)
+    forget(program, R2)
+    program.stx("u64", FP, _REMAINING, R2)
+    program.set(R2, int(counted))
+    forget(program, R2)
+    program.stx("u64", FP, _COUNTED, R2)
+
+
+def _message(program: Program, settings: Settings, name: str, end: str) -> None:
+    """Copy the name and the control messages of the ``struct msghdr`` at R3, and note where its array of buffers is."""
     header, (name_at, name_size, control_at, control_size) = _HEADER, _SLOTS
-    program.ldx("u8", R1, R8, PLAN_STRINGS + 1)
-    argument(program, R3, R1)
     program.mov(R1, FP)
     program.compute("add", R1, value=header)
     places = (name_at, name_size, REST, COUNT, control_at, control_size)
@@ -219,7 +304,7 @@ def _message(program: Program, settings: Settings, name: str) -> None:
             program.label(f"{name}wide header")
         program.set(R2, size)
         program.call(PROBE_READ_USER)
-        program.jump("ne", R0, f"{name}no strings", value=0)
+        program.jump("ne", R0, end, value=0)
         for index, place in enumerate(places):
             program.ldx("u32" if word == 4 or index == 1 else "u64", R2, FP, header + word * index)
             forget(program, R2)
@@ -233,7 +318,7 @@ def _message(program: Program, settings: Settings, name: str) -> None:
         (REST, COUNT, 16, min(16 * settings.strings, LARGEST)),
     ):
         what = f"{name}{-place} "
-        room(program, f"{name}no strings")
+        room(program, end)
         program.ldx("u64", R3, FP, place)
         forget(program, R3)
         program.jump("eq", R3, f"{what}after", value=0)
@@ -257,20 +342,20 @@ def _message(program: Program, settings: Settings, name: str) -> None:
         for slot in (ADDRESS, SIZE):
             program.st("u64", FP, slot, 0)
         forget_place(program)
-    room(program, f"{name}no strings")
+    room(program, end)
 
 
-def _buffers(program: Program, settings: Settings, name: str, *, leaving: bool) -> None:
+def _buffers(program: Program, settings: Settings, name: str, end: str, *, leaving: bool) -> None:
     """Copy the beginnings of the buffers of ``struct iovec``; of those read into, what the result says is there."""
     program.set(R8, 0)
     program.label(f"{name}next buffer")
-    _again(program, settings, f"{name}no strings")
-    program.jump("ge", R8, f"{name}no strings", value=min(settings.strings, MOST_BUFFERS))
+    _again(program, settings, end)
+    program.jump("ge", R8, end, value=min(settings.strings, MOST_BUFFERS))
     program.ldx("u64", R2, FP, COUNT)
-    program.jump("ge", R8, f"{name}no strings", source=R2)
-    room(program, f"{name}no strings")
+    program.jump("ge", R8, end, source=R2)
+    room(program, end)
     program.compute("add", R8, value=1)
-    _element(program, 2, f"{name}vector ", f"{name}no strings")
+    _element(program, 2, f"{name}vector ", end)
     program.ldx("u64", R3, FP, POINTER)
     program.ldx("u64", R4, FP, POINTER + 8)
     program.stx("u64", FP, ADDRESS, R3)

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import logging
 import os
+import resource
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -32,7 +33,10 @@ INTERVAL = 0.01
 MOST_EVENTS = 8192
 """Of one trace: each is a descriptor, and the kernel switches those of a thread with it."""
 SIZES = (4 << 20, 1 << 20, 256 << 10, 64 << 10)
-"""Of a ring, in bytes, the largest first that the kernel grants (perf_event_mlock_kb, RLIMIT_MEMLOCK)."""
+"""Of a ring, in bytes, the largest first that the kernel grants (perf_event_mlock_kb, RLIMIT_MEMLOCK).
+
+Where that is not unlimited, nobody gets the first: nothing would be left for others.
+"""
 SIDE_SIZES = (512 << 10, 128 << 10, 32 << 10)
 MOST_HELD = 64 << 20
 """Bytes of samples that wait to be looked at; beyond, they stay in the rings, and what finds no room is lost."""
@@ -160,6 +164,8 @@ def _online() -> Iterator[int]:
 
 def _mapped(fd: int, sizes: tuple[int, ...]) -> perf.PerfRing:
     """Return the ring of an event, as large as the kernel grants."""
+    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY:
+        sizes = sizes[1:] or sizes
     for size in sizes[:-1]:
         with contextlib.suppress(PermissionError):
             return perf.PerfRing(fd, size)

@@ -22,14 +22,15 @@ _PATH = 4095
 MOST = 6
 """Captures of a call at its entry, and as many at its return."""
 
-What = Literal["string", "bytes", "strings", "pointers", "buffers", "message", "indirect"]
+What = Literal["string", "bytes", "strings", "pointers", "buffers", "message", "messages", "indirect"]
 
 
 class Capture(NamedTuple):
     """A piece of memory.
 
     ``what``: a C string, bytes, an array of pointers to C strings with or without (``pointers``) those, ``struct
-    iovec`` with their buffers, a ``struct msghdr`` with all that it leads to, or ``most`` bytes behind a pointer of
+    iovec`` with their buffers, a ``struct msghdr`` with all that it leads to, an array of ``struct mmsghdr``
+    (``messages``), or ``most`` bytes behind a pointer of
     ``unit`` bytes that stands at ``offset`` (``indirect``).  ``argument``: which one points to it,
     or the stack pointer, ``offset`` bytes before it.
     Of bytes, ``unit`` times what the argument ``counter`` (or the result) says, at most ``most``; ``limited``: or
