@@ -10,11 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.children import child, needs_root
+from tests.children import child, isolated, needs_root
 from tests.kernel.test_perf_events import points
 from tests.live.conftest import Programs
 from tests.live.machine import UTRACECTL, state, until
 from tests.live.test_strace_equal import COMMANDS, compare
+from utracectl.client import client_of
+from utracectl.connect import start_worker
+from utraced.api.daemon import Hello
+from utraced.api.trace import Start, Stop
+from utraced.linux.attaching import CAP_BPF
+from utraced.linux.attaching import PROGRAMS as LACKING
+from utraced.linux.capabilities import drop_bounding, permitted
 
 pytestmark = needs_root
 PERF = ("--backend", "perf")
@@ -122,3 +129,16 @@ def test_a_process_is_seen_in_the_call_that_it_was_in() -> None:
         _, rest = tracing.communicate(timeout=60)
         assert rest.decode() == f" <detached ...>\nutracectl: Process {pid} detached\n"
         assert state(pid) == "S"
+
+
+def test_auto_has_events_record_where_no_programs_can_be_loaded() -> None:
+    def work(pid: int) -> tuple[str, str | None, bool]:
+        drop_bounding(permitted() & ~CAP_BPF)
+        with client_of(start_worker()) as client:
+            features = client.call(Hello()).features
+            answer = client.call(Start(pid=pid))
+            client.call(Stop(trace=answer.trace))
+        return answer.backend, answer.reason, features["backend.kernel"].available
+
+    with child() as pid:
+        assert isolated(lambda: work(pid)) == ("perf", f"the backend kernel is not available: {LACKING}", False)

@@ -204,7 +204,7 @@ class Service:
                     hint="End traces that are no longer needed.",
                 )
             self._check_user(client.identity)
-            traces.check_place()
+            traces.check_place(record.by)
             identity = self._asking(client)
             asked = Asked(request, record, pidfd, *self._begin(client, record, identity, pid_of(pidfd)))
         except ValueError as error:

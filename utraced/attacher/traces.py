@@ -17,7 +17,7 @@ from utraced.kernel.bpf_recording import ByCall, Recording, knows_loops
 from utraced.kernel.btf import BadBtf, Btf, read_btf
 from utraced.kernel.event_pool import EventPool
 from utraced.kernel.proc import Process
-from utraced.kernel.recorder_requests import MAX_NUMBERS, Record
+from utraced.kernel.recorder_requests import MAX_NUMBERS, Backend, Record
 from utraced.kernel.tracepoints import Tracepoints
 from utraced.linux.attaching import VMLINUX
 from utraced.linux.capabilities import CAP_SYS_PTRACE
@@ -39,12 +39,16 @@ MOST_BY_CALL = 16
 """Calls of a trace that has tracepoints of its own: of each call, two events are opened, and closed in 36 ms each."""
 
 
-def check_place() -> None:
+def check_place(backend: Backend = "kernel") -> None:
     """Raise Unsupported unless we see processes by the numbers that the kernel's programs see."""
     if os.stat("/proc/self/ns/pid").st_ino != INITIAL_PID_NAMESPACE:
-        raise Unsupported("the backend kernel does not work in a pid namespace of its own", feature=_FEATURE)
+        raise Unsupported(
+            f"the backend {backend} does not work in a pid namespace of its own", feature=f"backend.{backend}"
+        )
     if os.stat("/proc/self/ns/user").st_ino != INITIAL_USER_NAMESPACE:
-        raise Unsupported("the backend kernel does not work in a user namespace of its own", feature=_FEATURE)
+        raise Unsupported(
+            f"the backend {backend} does not work in a user namespace of its own", feature=f"backend.{backend}"
+        )
 
 
 class _Types:

@@ -26,7 +26,7 @@ _CAP_PERFMON = 1 << 38
 _MOST = 4096
 """Bytes of one of them that are read."""
 
-_NOT_NEEDED = "Tracing with ptrace does not need it; the backend kernel does."
+_NOT_NEEDED = "Tracing with ptrace does not need it; what records without stopping anything does."
 _NOT_ASKED = "not asked: for this call the seccomp filter of the daemon might end it"
 
 
