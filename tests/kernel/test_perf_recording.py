@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -200,3 +201,25 @@ def test_nothing_is_left_of_it() -> None:
     with recorded(os.getppid, GETPPID) as (made, _):
         rest(made)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_it_ends_however_much_comes_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So much is told that more has always come by the time that it is looked at."""
+    monkeypatch.setattr(perf_recording, "_AT_ONCE", 1)
+
+    def act() -> None:
+        while True:
+            os.getppid()
+
+    with gated(act) as (pid, go):
+        made = recording(pid, GETPPID)
+        made.start()
+        go()
+        ring = Ring(made.shared.ring, made.shared.counters, RING, twice=False)
+        until(lambda: ring.waiting > 0, "something to be told")
+        ring.close()
+        made.finish()
+        poll = select.poll()
+        poll.register(made, select.POLLIN)
+        assert poll.poll(60_000), "it goes on"
+        made.close()

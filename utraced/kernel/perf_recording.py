@@ -293,8 +293,8 @@ class PerfRecording:
 
     def _fetch(self, *, last: bool = False) -> None:
         """Take what has been sampled, so that there is room for more: to look at it takes many times as long."""
-        if self._held > MOST_HELD and not last:
-            return
+        if not last and (self._held > MOST_HELD or self._stop.is_set()):
+            return  # where it is to end, who goes on meanwhile would keep us here
         now = monotonic_ns()
         chunks: list[_Chunk] = []
         for rings, side in ((self._events.beside, True), (self._events.told, False)):
