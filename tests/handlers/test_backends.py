@@ -11,6 +11,7 @@ from tests.kernel.by_hand import Hand, by_hand
 from tests.kernel.targets import make_calls, target
 from tests.live.machine import free
 from utraced.api import engine, trace
+from utraced.api.daemon import Hello
 from utraced.errors import LimitExceeded, NoSuchProcess, PermissionDenied, Unsupported, UtracedError
 from utraced.handlers import backends
 from utraced.handlers.recorder import NoRecorder
@@ -133,3 +134,12 @@ def test_the_kernel_is_not_asked_for_what_only_ptrace_can_do(options: dict[str, 
             "with overflow block the target is held, which only ptrace can do",
         }
     assert kernel.asked == []
+
+
+def test_features_say_what_is_different_with_those_that_stop_nothing() -> None:
+    with by_hand() as hand:
+        hand.session.recorder = Kernel()
+        features = hand.call(Hello()).features
+    for backend in backends.RECORDING:
+        feature = features[f"backend.{backend}"]
+        assert (feature.available, feature.reason) == (True, backends.DIFFERENCES[backend])

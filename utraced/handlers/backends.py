@@ -16,6 +16,15 @@ ASKED = "it was asked for"
 RECORDING: tuple[Backend, ...] = ("kernel", "perf")
 """Those that stop nothing, the better one first."""
 
+DIFFERENCES: dict[Backend, str] = {
+    "kernel": "nothing stops, and overflow block holds nothing; signals that are ignored or end their process are told as"
+    " they are sent, group-stops are not; what only pointers in memory lead to may be told as pointers",
+    "perf": "nothing stops, and overflow block holds nothing; what arguments point to is not told, nor are stacks,"
+    " group-stops, signals that are ignored or end their process, and senders of signals; a process falls silent as it"
+    " executes a program with privileges",
+}
+"""From what ptrace tells; ``trace.start`` says all of it."""
+
 
 def against_recording(params: Start, pid: int, session: Session) -> str | None:
     """Return why nothing but ptrace is to trace the process ``pid``, None where nothing speaks for that."""

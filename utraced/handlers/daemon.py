@@ -18,7 +18,7 @@ from utraced.version import VERSION
 
 from . import filtered
 from .aside import aside
-from .backends import RECORDING
+from .backends import DIFFERENCES, RECORDING
 from .context import Context, handles
 from .deadlocks import check_deadlock
 from .limits import MAX_BATCH, MAX_FDS, MAX_PACKET, MAX_READ, MAX_VALUES, MAX_WAITING
@@ -114,7 +114,7 @@ def _features() -> dict[str, api.Feature]:
 def _recording(recorder: Recorder, backend: Backend) -> api.Feature:
     """Tell whether the kernel can record traces this way."""
     reason = recorder.unavailable(backend)
-    return api.Feature(available=reason is None, reason=reason)
+    return api.Feature(available=reason is None, reason=reason or DIFFERENCES[backend])
 
 
 def _filters() -> api.Feature:
