@@ -17,8 +17,8 @@ RECORDING: tuple[Backend, ...] = ("kernel", "perf")
 """Those that stop nothing, the better one first."""
 
 DIFFERENCES: dict[Backend, str] = {
-    "kernel": "nothing stops, and overflow block holds nothing; signals that are ignored or end their process are told as"
-    " they are sent, group-stops are not; what only pointers in memory lead to may be told as pointers",
+    "kernel": "nothing stops, and overflow block holds nothing; signals that are ignored or end their process are told"
+    " as they are sent, group-stops are not; what only pointers in memory lead to may be told as pointers",
     "perf": "nothing stops, and overflow block holds nothing; what arguments point to is not told, nor are stacks,"
     " group-stops, signals that are ignored or end their process, and senders of signals; a process falls silent as it"
     " executes a program with privileges",
