@@ -79,6 +79,17 @@ def test_a_newcomer_does_not_wait_behind_a_process_with_many_connections() -> No
             os.waitpid(crowd, 0)
 
 
+def test_who_has_left_is_no_session_unless_he_has_said_something() -> None:
+    with listener("left") as sock:
+        address = address_of(sock)
+        for packet in (b"", HELLO, b""):
+            with Peer(address) as peer:
+                if packet:
+                    peer.socket.send(packet)
+        with activated({"all": sock}) as daemon, daemon.connect() as peer:
+            assert peer.call("daemon.hello")["session"] == 2
+
+
 def test_the_limits_of_sessions_are_told(daemon: Daemon) -> None:
     with daemon.connect() as peer:
         limits = peer.call("daemon.hello")["limits"]

@@ -9,7 +9,18 @@ from select import EPOLLIN, EPOLLOUT
 import pytest
 
 from utraced.errors import LimitExceeded
-from utraced.worker.turns import AT_LEAST_NS, KEPT, LONG_NS, MOST_RESTING, PRESENT_NS, RESTS, WATCHED_NS, Account, Turns
+from utraced.worker.turns import (
+    AT_LEAST_NS,
+    KEPT,
+    LONG_NS,
+    MOST_OWED_NS,
+    MOST_RESTING,
+    PRESENT_NS,
+    RESTS,
+    WATCHED_NS,
+    Account,
+    Turns,
+)
 
 SHORT = LONG_NS // 10
 DEAR = 50 * LONG_NS
@@ -239,6 +250,16 @@ def test_what_is_spent_beside_packets_counts_too() -> None:
     scene.waiting = [(1, EPOLLIN), (2, EPOLLIN)]
     assert scene.turns.goes_first(other)
     assert not scene.turns.goes_first(account)
+
+
+def test_who_was_alone_for_long_owes_little_for_it() -> None:
+    scene = Scene()
+    busy = scene.client(1)
+    for _ in range(10_000):
+        scene.turns.spend(scene.turns.connecting, DEAR)
+        scene.carry_out(busy, SHORT)
+        assert scene.turns.resting_for(101) == 0
+    assert 0 < scene.turns.resting_for(102) <= MOST_OWED_NS + RESTS * DEAR
 
 
 def test_who_connects_again_and_again_rests_for_others_and_not_for_itself() -> None:

@@ -24,6 +24,8 @@ RESTS = 4
 """For so many times what it took."""
 AT_LEAST_NS = 2_000_000
 """Nanoseconds of rest that are not worth a timer: they are added to the next."""
+MOST_OWED_NS = 50_000_000
+"""Nanoseconds of rest that a client keeps which was alone."""
 PRESENT_NS = 1_000_000_000
 """Nanoseconds for which a client that has asked for something counts as there."""
 WATCHED_NS = 1_000_000_000
@@ -185,6 +187,8 @@ class Turns:
             return 0
         other_ns = self._before_ns if (who or account) is self._last else self._last_ns
         if self.now_ns - other_ns >= PRESENT_NS:
+            # What it would owe others, should they come, could by then be minutes.
+            account.free_ns = self.now_ns + min(rest, MOST_OWED_NS)
             return 0
         account.rested_ns = self.now_ns
         return rest
