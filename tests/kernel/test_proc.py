@@ -5,7 +5,16 @@ import pytest
 
 from tests.children import child, ended, needs_root, own_program, set_name, zombie
 from utraced.errors import NoSuchProcess
-from utraced.kernel.proc import STATES, Process, comm_of, parse_stat, parse_status, split_strings
+from utraced.kernel.proc import (
+    MISSED,
+    STATES,
+    Process,
+    asked_again,
+    comm_of,
+    parse_stat,
+    parse_status,
+    split_strings,
+)
 
 HOSTILE = [b"a b", b") S 1 1 (", b"((((", b"new\nline", b"\xff\xfe", b"back\\slash", b"", b"Uid:\t0\t0", b"a\rVmX:"]
 
@@ -164,3 +173,28 @@ def test_kernels_that_tell_less():
     )
     assert (status.no_new_privs, status.seccomp, status.memory) == (False, 0, {})
     assert (status.permitted, status.effective) == (255, 15)
+
+
+def test_a_process_is_asked_again_that_is_there() -> None:
+    answers = iter((NoSuchProcess("not now"), NoSuchProcess("not now"), 5))
+
+    def ask() -> int:
+        answer = next(answers)
+        if isinstance(answer, NoSuchProcess):
+            raise answer
+        return answer
+
+    assert asked_again(os.getpid(), ask) == 5
+
+
+@pytest.mark.parametrize(("pid", "times"), [(4_194_304, 1), (os.getpid(), MISSED + 1)])
+def test_a_process_that_is_gone_is_not_or_not_for_ever(pid: int, times: int) -> None:
+    asked = []
+
+    def ask() -> int:
+        asked.append(pid)
+        raise NoSuchProcess("gone")
+
+    with pytest.raises(NoSuchProcess, match="gone"):
+        asked_again(pid, ask)
+    assert len(asked) == times

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from utraced.api.process import State
 from utraced.errors import NoSuchProcess
@@ -34,7 +35,10 @@ STATES: dict[str, State] = {
 _PF_KTHREAD = 0x0020_0000
 """linux/include/linux/sched.h."""
 
+Answer = TypeVar("Answer")
 _CHUNK = 1 << 16
+MISSED, LOOK = 3, 0.001
+"""How often a process is asked again, and seconds in between."""
 _LONGEST_NAME = 256
 """Bytes of /proc/PID/comm are fewer, also of a thread of the kernel."""
 
@@ -112,6 +116,9 @@ class Process:
 
         Raises as ``open`` does.
         """
+        return asked_again(self.pid, lambda: self._read(name, limit))
+
+    def _read(self, name: str, limit: int | None) -> bytes:
         fd = self.open(name)
         try:
             with ending(self.pid):
@@ -160,6 +167,22 @@ class Process:
         """Raise NoSuchProcess unless the process started then."""
         if self.stat().start_time != start_time:
             raise NoSuchProcess(f"process {self.pid} has ended, and its pid belongs to another")
+
+
+def asked_again(pid: int, ask: Callable[[], Answer]) -> Answer:
+    """Return what ``ask`` returns; raises NoSuchProcess where the process is gone, also at a second look.
+
+    While a thread that is no leader executes a program, and takes the leader's place, the kernel says for a moment that
+    there is no such process (de_thread, fs/exec.c).
+    """
+    for _ in range(MISSED):
+        try:
+            return ask()
+        except NoSuchProcess:
+            if not os.path.exists(f"/proc/{pid}"):
+                raise
+        time.sleep(LOOK)
+    return ask()
 
 
 @contextmanager

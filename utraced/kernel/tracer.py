@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from time import monotonic_ns
 from typing import Any
@@ -40,12 +41,13 @@ from . import calls, ptrace, registers, stacks, stepping
 from .classify import CALL_STATUSES, classify, syscall_stop
 from .denied import why_denied
 from .memory import TargetMemory
+from .proc import LOOK, asked_again
 from .reaper import Reaper
 from .reaping import Reaping
 
 WALL = 0x4000_0000
 TRIES = 3
-LOOKS = 100
+LOOKS = 20
 """How often a process is looked at again that has threads, of which none can be seized."""
 READY = os.WNOHANG | WALL
 SECCOMP_MODE_FILTER = "2"
@@ -192,7 +194,7 @@ class Tracer:
         reaper = Reaper()
         looks = LOOKS
         try:
-            while new := [tid for tid in _threads(pid) if tid not in seen and tid not in process.tracees]:
+            while new := self._new_threads(process, seen):
                 self._check_room(pid, len(new))
                 for tid in new:
                     seen.add(tid)
@@ -206,11 +208,25 @@ class Tracer:
                     # Its leader was a zombie, and the others were gone: an exec is about to revive it.
                     looks -= 1
                     seen.clear()
+                    time.sleep(LOOK)
         finally:
             reaper.stop()
             self._reaped += reaper.statuses
         if not process.tracees:
             raise NoSuchProcess(f"process {pid} has ended", pid=pid)
+
+    def _new_threads(self, process: Process, seen: set[int]) -> list[int]:
+        """Return the threads that have not been ``seen``, and are not ours; forget those that others have become."""
+        pid = process.pid
+        for tracee in list(process.tracees.values()):
+            state, tracer = _state(pid, tracee.tid)
+            if state not in {"", "Z", "X"} and tracer != os.getpid():
+                # A leader that was ours has ended meanwhile, and an exec has given its tid to a thread that is not.
+                self.core.drop(tracee)
+                seen.discard(tracee.tid)
+        return [
+            tid for tid in asked_again(pid, lambda: _threads(pid)) if tid not in seen and tid not in process.tracees
+        ]
 
     def _check_room(self, pid: int, new: int) -> None:
         """Raise LimitExceeded where so many more threads may not be traced."""
