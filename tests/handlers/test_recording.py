@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.kernel.by_hand import by_hand
+from tests.kernel.targets import target
 from utraced.api import trace as api
+from utraced.errors import Unsupported
 from utraced.handlers.calls import selection
+from utraced.handlers.recorder import NoRecorder
 from utraced.handlers.recording import request_of
-from utraced.kernel.recorder_requests import MAX_NUMBERS, Record
+from utraced.kernel.recorder_requests import MAX_NUMBERS, Backend, Record
+from utraced.syscalls.calls import signatures
+
+
+class Refusing(NoRecorder):
+    """Does what can be done while the attacher works, which then refuses."""
+
+    def unavailable(self, backend: Backend) -> str | None:
+        """It may be able to."""
+        del backend
+        return None
+
+    async def begin(
+        self, request: Record, pidfd: int, recorded: Any, *, meanwhile: Callable[[], object] = lambda: None
+    ) -> None:
+        """Refuse."""
+        meanwhile()
+        await super().begin(request, pidfd, recorded)
 
 
 def asked(**options: object) -> Record:
@@ -36,3 +62,22 @@ def test_of_paths_only_calls_that_have_some_are_asked_for() -> None:
     assert (record.x86_64, record.i386, record.others, record.path_prefix) == ((257,), (295,), False, b"/etc")
     assert not asked(path_prefix="/etc").others
     assert asked(failed_only=True).failed_only
+
+
+@pytest.mark.parametrize(
+    ("options", "loaded"),
+    [
+        ({"deliver": "events"}, 1),
+        ({"deliver": "raw"}, 1),  # for the calls that threads are in
+        ({"deliver": "raw", "path_prefix": "/etc"}, 0),
+    ],
+)
+def test_decoders_that_are_needed_are_loaded_while_the_attacher_works(options: dict[str, Any], loaded: int) -> None:
+    with target() as found, by_hand() as hand:
+        hand.session.recorder = Refusing("the moon is full")
+        signatures.cache_clear()
+        with pytest.raises(Unsupported, match="the moon is full"):
+            hand.call(api.Start(pid=found.pid, backend="kernel", **options))
+        assert signatures.cache_info().currsize == loaded
+        assert not hand.session.traces
+        assert not hand.session.recordings

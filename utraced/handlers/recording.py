@@ -68,9 +68,11 @@ async def start(params: api.Start, target: Target, trace: Trace, context: Contex
     session = context.session
     check_deadlock(target.pid, session)
 
+    presuming = not params.from_exec and not params.path_prefix
+
     def meanwhile() -> None:
-        if params.deliver == "events":
-            signatures("x86_64")  # loaded before anything waits for it
+        if params.deliver == "events" or presuming:
+            signatures("x86_64")  # loaded while the attacher works, before anything waits for it
 
     def tell(event: Event) -> None:
         session.tell(event)
@@ -92,7 +94,7 @@ async def start(params: api.Start, target: Target, trace: Trace, context: Contex
         raise
     finally:
         os.close(pidfd)
-    if not params.from_exec and not params.path_prefix:
+    if presuming:
         _presume(recorded, target.pid)
 
 
