@@ -131,7 +131,7 @@ def test_the_kernel_is_not_asked_for_what_only_ptrace_can_do(options: dict[str, 
         assert answer.backend == "ptrace"
         assert answer.reason in {
             backends.ASKED,
-            "with overflow block the target is held, which only ptrace can do",
+            "with overflow block nothing is to be lost, which only ptrace promises",
         }
     assert kernel.asked == []
 

@@ -11,6 +11,7 @@ from tests.kernel.by_hand import by_hand
 from tests.kernel.targets import target
 from utraced.api import trace as api
 from utraced.errors import Unsupported
+from utraced.handlers.braking import Brake
 from utraced.handlers.calls import selection
 from utraced.handlers.recorder import NoRecorder
 from utraced.handlers.recording import request_of
@@ -26,10 +27,19 @@ class Refusing(NoRecorder):
         del backend
         return None
 
+    brake: Brake | None = None
+
     async def begin(
-        self, request: Record, pidfd: int, recorded: Any, *, meanwhile: Callable[[], object] = lambda: None
+        self,
+        request: Record,
+        pidfd: int,
+        recorded: Any,
+        *,
+        brake: Brake | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         """Refuse."""
+        self.brake = brake
         meanwhile()
         await super().begin(request, pidfd, recorded)
 
@@ -81,3 +91,12 @@ def test_decoders_that_are_needed_are_loaded_while_the_attacher_works(options: d
         assert signatures.cache_info().currsize == loaded
         assert not hand.session.traces
         assert not hand.session.recordings
+
+
+@pytest.mark.parametrize("overflow", ["drop", "block"])
+def test_only_what_is_to_block_has_a_brake(overflow: str) -> None:
+    with target() as found, by_hand() as hand:
+        recorder = hand.session.recorder = Refusing("the moon is full")
+        with pytest.raises(Unsupported):
+            hand.call(api.Start(pid=found.pid, backend="kernel", overflow=overflow))  # type: ignore[arg-type]
+        assert (recorder.brake is not None) is (overflow == "block")

@@ -13,13 +13,16 @@ from typing import Any
 
 import msgspec
 
-from tests.children import fork
-from tests.live.machine import wait_end
+from tests.children import fork, libc
+from tests.live.machine import children, status, wait_end
 from utracectl.client import Client
+from utraced.attacher.starting import NAME
 from utraced.linux import sockets
+from utraced.worker.attachers import StartAttacher
 
 PATIENCE = 20.0
 LARGEST = 1 << 20
+PR_SET_CHILD_SUBREAPER = 36
 
 
 class Wire:
@@ -95,12 +98,17 @@ def notification(method: str, **params: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def embedded(prepare: Callable[[], object] = lambda: None) -> Iterator[Wire]:
-    """Give a connection to a worker that ``prepare`` was called in; at the end it has to end by itself, well."""
+def embedded(
+    prepare: Callable[[], object] = lambda: None, attacher: StartAttacher = lambda: None, *, ends: int = 0
+) -> Iterator[Wire]:
+    """Give a connection to a worker that ``prepare`` was called in; it has to end by itself, with the status ``ends``.
+
+    ``attacher`` starts one.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = fork()
     if pid == 0:
-        _live(ours, theirs, prepare)
+        _live(ours, theirs, prepare, attacher)
     theirs.close()
     ours.setblocking(False)
     wire = Wire(ours, pid)
@@ -110,10 +118,10 @@ def embedded(prepare: Callable[[], object] = lambda: None) -> Iterator[Wire]:
         ours.close()
         wait_end(pid)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert status == 0
+    assert status == ends
 
 
-def _live(ours: socket.socket, theirs: socket.socket, prepare: Callable[[], object]) -> None:
+def _live(ours: socket.socket, theirs: socket.socket, prepare: Callable[[], object], attacher: StartAttacher) -> None:
     """Be the worker."""
     code = 1
     try:
@@ -121,7 +129,7 @@ def _live(ours: socket.socket, theirs: socket.socket, prepare: Callable[[], obje
         from utraced.worker.serve import serve_embedded
 
         prepare()
-        serve_embedded(theirs.detach(), lambda: None)
+        serve_embedded(theirs.detach(), attacher)
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -131,7 +139,23 @@ def _live(ours: socket.socket, theirs: socket.socket, prepare: Callable[[], obje
 
 
 @contextmanager
-def client(prepare: Callable[[], object] = lambda: None) -> Iterator[Client]:
+def adopting() -> Iterator[None]:
+    """Have attachers, which are nobody's children, become ours; at the end they have to end by themselves."""
+    libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+        for pid in children(os.getpid()):
+            if status(pid).get("Name") == NAME:
+                wait_end(pid)
+                os.waitpid(pid, 0)
+    finally:
+        libc().prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+@contextmanager
+def client(
+    prepare: Callable[[], object] = lambda: None, attacher: StartAttacher = lambda: None, *, ends: int = 0
+) -> Iterator[Client]:
     """Give a client of such a worker."""
-    with embedded(prepare) as wire, Client(wire.socket) as client:
+    with embedded(prepare, attacher, ends=ends) as wire, Client(wire.socket) as client:
         yield client

@@ -13,13 +13,14 @@ import anyio
 import msgspec
 import pytest
 
-from tests.children import child, gated, libc, needs_root
+from tests.children import child, gated, needs_root
 from tests.kernel.recording import RING, needs_bpf, recording
 from tests.kernel.recording import run as run_recorded
 from tests.kernel.test_bpf_recording import programs
 from tests.kernel.test_bpf_writing import OWN, SMALL, hide_unseen, run_guarded
 from tests.live.machine import children, state, status, until, wait_end
 from tests.observing.test_recorded import Owner
+from tests.worker.embedded import adopting
 from utracectl.client import Client, client_of
 from utracectl.connect import start_worker
 from utraced.api import call_records as records
@@ -36,21 +37,14 @@ from utraced.observing.trace import Trace
 from utraced.worker.attachers import OwnAttacher
 from utraced.worker.recording import Recorder
 
-PR_SET_CHILD_SUBREAPER = 36
 pytestmark = needs_root
 
 
 @pytest.fixture(autouse=True)
 def _adopting() -> Iterator[None]:
-    """Have attachers, which are nobody's children, become ours."""
     needs_bpf()
-    libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    yield
-    for pid in children(os.getpid()):
-        if status(pid).get("Name") == NAME:
-            wait_end(pid)
-            os.waitpid(pid, 0)
-    libc().prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+    with adopting():
+        yield
 
 
 @pytest.fixture

@@ -40,27 +40,30 @@ class Start(TargetMethod[Started], frozen=True):
     ``block`` the target.  ``entries``: a call that lasts, or that another thread's event overtakes, is first told as
     ``syscall_entry``.  ``stacks``: with the stack of each call, by its frame pointers.  ``backend``: what records:
     ``auto`` has the kernel do it where that can be had, else ``perf``, and ptrace where neither can, where ``block`` is
-    asked for, which only ptrace can do, or where the session has an engine on the process.  ``deliver``: as ``events``,
-    or as the kernel wrote them, ``raw``; where ``auto`` chooses what writes no records, as events, which the answer
-    says.
+    asked for, as only with ptrace nothing can be lost, or where the session has an engine on the process.  ``deliver``:
+    as ``events``, or as the kernel wrote them, ``raw``; where ``auto`` chooses what writes no records, as events, which
+    the answer says.
 
     The backend kernel stops nothing, and needs a daemon with the capabilities BPF and PERFMON.  It tells less than
     ptrace: signals that were ignored or ended the process as they were sent, no ``job_control``; the result of a call
     in which a thread was killed; what only pointers in memory lead to (``clone3``'s pidfd, and of a trace of more than
     128 calls the messages of ``mmsghdr``) and pages that were not in memory and that the call did not touch as
     pointers; programs' arguments up to 48, their environment up to 512 variables, buffers of an iovec or a message up
-    to 16, messages up to 8.  ``block`` then holds nothing: what the client does not read waits in the daemon, 256 MiB
-    at most, and is lost beyond.  A trace of at most 16 calls by name leaves the other calls of the machine alone, where
-    the kernel has tracefs.  It does not tell calls that a 64-bit program makes as a 32-bit one would, and may miss the
-    first ones of a 32-bit program that is executed in it.  With ``failed_only`` it tells what arguments point to as it
-    stands when the call has failed; with ``path_prefix`` no calls that threads are in when the trace starts.
+    to 16, messages up to 8.  With ``block`` the processes run on until 96 MiB wait in the daemon for the client; then
+    they are attached, which as ever interrupts the calls that they sleep in, and held until it has caught up.  Who is
+    traced by another meanwhile runs on, and what finds no room is lost.  A trace of at most 16 calls by name leaves the
+    other calls of the machine alone, where the kernel has tracefs.  It does not tell calls that a 64-bit program makes
+    as a 32-bit one would, and may miss the first ones of a 32-bit program that is executed in it.  With ``failed_only``
+    it tells what arguments point to as it stands when the call has failed; with ``path_prefix`` no calls that threads
+    are in when the trace starts.
 
     The backend perf has events of tracepoints record, where the kernel takes no programs; it needs the capability
     PERFMON alone.  It tells what the backend kernel does, but nothing that arguments point to, no stacks, and of a
     signal no sender, and it takes no ``path_prefix``; of a process that lives for a moment alone, how it has ended may
     be missing, and of one that ``clone3`` has made, that it was with vfork.  A process falls silent when it executes a
     program with privileges, whoever traces it, and for those who may not trace all also when it enters a call that
-    might make it another's.
+    might make it another's.  ``block`` holds as with the backend kernel, but what comes faster than it can be made
+    records of, which is slower here, is lost.
 
     The backend seccomp stops only the calls that are selected, by a filter in the traced program and all its children
     (``SECCOMP_RET_TRACE`` in seccomp(2)), and tells the same as ptrace, but calls that a filter of the program's own

@@ -17,11 +17,13 @@ RECORDING: tuple[Backend, ...] = ("kernel", "perf")
 """Those that stop nothing, the better one first."""
 
 DIFFERENCES: dict[Backend, str] = {
-    "kernel": "nothing stops, and overflow block holds nothing; signals that are ignored or end their process are told"
-    " as they are sent, group-stops are not; what only pointers in memory lead to may be told as pointers",
-    "perf": "nothing stops, and overflow block holds nothing; what arguments point to is not told, nor are stacks,"
-    " group-stops, signals that are ignored or end their process, and senders of signals; a process falls silent as it"
-    " executes a program with privileges",
+    "kernel": "nothing stops, with overflow block only while the client is far behind; signals that are ignored or end"
+    " their process are told as they are sent, group-stops are not; what only pointers in memory lead to may be told as"
+    " pointers",
+    "perf": "nothing stops, with overflow block only while the client is far behind, and what comes faster than records"
+    " are made of it is lost; what arguments point to is not told, nor are stacks, group-stops, signals that are"
+    " ignored or end their process, and senders of signals; a process falls silent as it executes a program with"
+    " privileges",
 }
 """From what ptrace tells; ``trace.start`` says all of it."""
 
@@ -29,7 +31,7 @@ DIFFERENCES: dict[Backend, str] = {
 def against_recording(params: Start, pid: int, session: Session) -> str | None:
     """Return why nothing but ptrace is to trace the process ``pid``, None where nothing speaks for that."""
     if params.overflow == "block":
-        return "with overflow block the target is held, which only ptrace can do"
+        return "with overflow block nothing is to be lost, which only ptrace promises"
     process = session.tracer.core.processes.get(pid)
     if process is not None and any(engine.owner is session for engine in process.engines):
         # What the kernel has recorded comes by a timer, and is not what a client has made of a call.

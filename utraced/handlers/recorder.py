@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from utraced.kernel.recorder_requests import Backend, Record
     from utraced.observing.recorded import Reason, Recorded
 
+    from .braking import Brake
+
 
 class Recorder(Protocol):
     """Records, by way of the attacher; there is one in each worker."""
@@ -20,11 +22,18 @@ class Recorder(Protocol):
         ...
 
     async def begin(
-        self, request: Record, pidfd: int, recorded: Recorded, *, meanwhile: Callable[[], object] = lambda: None
+        self,
+        request: Record,
+        pidfd: int,
+        recorded: Recorded,
+        *,
+        brake: Brake | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         """Start to record, for ``recorded``; raises what the attacher answers.
 
-        ``meanwhile`` is done while that works.
+        ``brake`` holds the processes while too much waits for the client; without one it is lost.  ``meanwhile`` is
+        done while that works.
         """
         ...
 
@@ -49,7 +58,13 @@ class NoRecorder:
         return self._reason
 
     async def begin(
-        self, request: Record, pidfd: int, recorded: Recorded, *, meanwhile: Callable[[], object] = lambda: None
+        self,
+        request: Record,
+        pidfd: int,
+        recorded: Recorded,
+        *,
+        brake: Brake | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         """See ``Recorder.begin``."""
         raise unsupported(self._reason, request.by)

@@ -19,6 +19,7 @@ from utraced.observing.trace import Trace
 from utraced.syscalls.abi import ABIS
 from utraced.syscalls.calls import signatures
 
+from .braking import Brake
 from .deadlocks import check_deadlock
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ async def start(params: api.Start, target: Target, trace: Trace, context: Contex
     session.recordings[trace.id] = recorded
     try:
         request = request_of(params, trace.selection, backend)
-        await session.recorder.begin(request, pidfd, recorded, meanwhile=meanwhile)
+        brake = Brake(session, trace) if trace.block else None
+        await session.recorder.begin(request, pidfd, recorded, brake=brake, meanwhile=meanwhile)
     except BaseException:
         del session.traces[trace.id], session.recordings[trace.id]
         raise

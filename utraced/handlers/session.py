@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from functools import cached_property
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
@@ -24,6 +24,7 @@ from utraced.tracing import control
 from utraced.tracing.engine import Engine
 from utraced.tracing.pressure import OBSERVATIONS
 
+from .braking import Brake
 from .context import Context, handles
 from .limits import HELD_QUEUES, MAX_BATCH, MAX_PACKET, MAX_REPLIES
 from .page import fitting
@@ -347,7 +348,7 @@ def list_sessions(params: api.List, context: Context) -> api.Sessions:
     asking = context.session
     held = _holdings(asking)
     entries = (
-        _entry(session, held.get(session, []))
+        _entry(session, held.get(session.session, []))
         for session in list(asking.fellows.values())
         if session.session >= (params.cursor or 0) and asking.peer.uid in {0, session.peer.uid}
     )
@@ -369,15 +370,16 @@ def _entry(session: Session, holdings: list[api.Holding]) -> api.SessionEntry:
     )
 
 
-def _holdings(asking: Session) -> dict[Any, list[api.Holding]]:
-    """Return what each session holds."""
-    found: dict[Any, list[api.Holding]] = {}
+def _holdings(asking: Session) -> dict[int, list[api.Holding]]:
+    """Return what each session holds, by its number."""
+    found: dict[int, list[api.Holding]] = {}
     for engine in asking.tracer.core.engines():
         process = engine.process
         held = [tracee.tid for tracee in process.tracees.values() if engine in tracee.holders]
-        trace = None if engine.trace is None else engine.trace.id
-        found.setdefault(engine.owner, []).append(
-            api.Holding(pid=process.pid, engine=engine.id or None, trace=trace, held=tuple(held[:SHOWN]))
+        trace = engine.owner.trace if isinstance(engine.owner, Brake) else engine.trace
+        number = None if trace is None else trace.id
+        found.setdefault(engine.owner.session, []).append(
+            api.Holding(pid=process.pid, engine=engine.id or None, trace=number, held=tuple(held[:SHOWN]))
         )
     return found
 

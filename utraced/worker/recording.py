@@ -7,14 +7,17 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from time import monotonic_ns
 from typing import Any
 
 import anyio
 
+from utraced.api import call_records as records
 from utraced.api.call_records import BadRecord
 from utraced.errors import UtracedError
+from utraced.handlers.braking import Brake
 from utraced.handlers.recorder import unsupported
 from utraced.kernel.bpf_ring import Ring
 from utraced.kernel.recorder_requests import Backend, End, Record, requests
@@ -38,27 +41,46 @@ TURN_NS = 5_000_000
 """Nanoseconds of decoding before the loop turns."""
 IDLE = 1.1
 """Seconds after the last trace until what its records have left is considered once more."""
-MOST_HELD = 256 << 20
+MOST_HELD = 128 << 20
 """Bytes of a trace's records that wait to be decoded; beyond, they stay in the ring, and what finds no room is lost."""
+BRAKE_AT, RELEASE_AT = MOST_HELD // 4 * 3, MOST_HELD // 2
+"""At how many the processes are held that write more, where they are to be, and at how few they go on."""
+_LOOKED_AT = 16
+"""Pieces of records that are searched for who writes them: it takes 5 ms, and who writes most is in each."""
 _MAX_PACKET = 64 << 10
 
 
 class _Reading:
     """A recording that is being read."""
 
-    def __init__(self, recorded: Recorded, number: int, ring: Ring) -> None:
+    def __init__(self, recorded: Recorded, number: int, ring: Ring, brake: Brake | None = None) -> None:
         self.recorded = recorded
         self.number = number
         self.ring = ring
+        self._brake = brake
         self._taken: deque[bytes] = deque()
         self._held = self._most = 0
 
     def fetch(self) -> None:
         """Take what the kernel wrote, so that there is room for more: decoding it takes twenty times as long."""
+        count = len(self._taken)
         while self._held < MOST_HELD and (data := self.ring.take()):
             self._taken.append(data)
             self._held += len(data)
         self._most = max(self._most, self._held)
+        if self._brake is None:
+            return
+        if self._held > BRAKE_AT:
+            # Of what has come since they were held: children that were born meanwhile are among who has written it.
+            self._brake.hold(_writers(islice(self._taken, max(count, len(self._taken) - _LOOKED_AT), None)))
+        elif self._held < RELEASE_AT:
+            self._brake.release()
+
+    def let_run(self) -> None:
+        """Hold nobody any more: nothing more is written, or nobody waits for it."""
+        if self._brake is not None:
+            self._brake.release()
+            self._brake = None
 
     def let_go(self) -> int:
         """Return how many bytes waited at most since the last time, if none do any more."""
@@ -69,6 +91,7 @@ class _Reading:
 
     def close(self) -> int:
         """Forget what has not been told; return as ``let_go``."""
+        self.let_run()
         self.ring.close()
         self._taken.clear()
         self._held = 0
@@ -101,6 +124,16 @@ class _Reading:
         return recorded.ended or self.empty
 
 
+def _writers(pieces: Iterable[bytes]) -> dict[int, int]:
+    """Return the processes of which there are records, with the time of the last of each (nanoseconds)."""
+    found = {}
+    with contextlib.suppress(BadRecord):  # told where it is decoded
+        for data in pieces:
+            for head in records.heads(data):
+                found[head.pid] = head.time_ns
+    return found
+
+
 class Recorder:
     """See ``handlers.recorder.Recorder``.
 
@@ -128,7 +161,13 @@ class Recorder:
         return lacking.programs if reason is None and backend == "kernel" else reason
 
     async def begin(
-        self, request: Record, pidfd: int, recorded: Recorded, *, meanwhile: Callable[[], object] = lambda: None
+        self,
+        request: Record,
+        pidfd: int,
+        recorded: Recorded,
+        *,
+        brake: Brake | None = None,
+        meanwhile: Callable[[], object] = lambda: None,
     ) -> None:
         """See ``handlers.recorder.Recorder``."""
         answer, fds = await self._ask(request, (pidfd,), meanwhile)
@@ -137,7 +176,7 @@ class Recorder:
         finally:
             for fd in fds:
                 os.close(fd)
-        self._readings[recorded] = _Reading(recorded, answer.recording, ring)
+        self._readings[recorded] = _Reading(recorded, answer.recording, ring, brake)
         self._some.set()
 
     async def finish(self, recorded: Recorded, reason: Reason) -> None:
@@ -147,6 +186,7 @@ class Recorder:
             return
         with contextlib.suppress(UtracedError):
             await self._ask(End(recording=reading.number))
+        reading.let_run()
         # Nothing is written any more, so this ends.  Whenever this waits, the trace may end by itself, or be dropped.
         while recorded in self._readings and not reading.read(monotonic_ns() + TURN_NS):
             self.told()
@@ -313,6 +353,7 @@ class Recorder:
         for answered, _ in waiting.values():
             answered.set()
         for reading in list(self._readings.values()):
+            reading.let_run()
             while not reading.read(monotonic_ns() + TURN_NS, whole=True):
                 pass
             self._close(reading, "daemon_stopping")
