@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from utraced.syscalls.abi import ABIS, Abi
 from utraced.syscalls.call import Call
-from utraced.syscalls.calls.cloning import PARENT_TID, SET_TID, CloneArgs
+from utraced.syscalls.calls.cloning import PARENT_TID, PIDFD, SET_TID, CloneArgs
 from utraced.syscalls.calls.exec import Arguments, Environment
 from utraced.syscalls.calls.iovec import Iovecs
 from utraced.syscalls.calls.message import Message, Messages, ReceivedMessage
@@ -140,7 +140,7 @@ def _left(kind: Kind, index: int, abi: Abi) -> list[Capture]:
 
     found = _probed(read, abi, errno=0)
     if isinstance(kind, CloneArgs):
-        return [Capture("indirect", index, offset=PARENT_TID, unit=8, most=4)]
+        return [Capture("indirect", index, offset=offset, unit=8, most=4) for offset in (PARENT_TID, PIDFD)]
     if isinstance(kind, ReceivedMessage):
         return [one._replace(what="message") for one in found]
     failing = [one for errno in _ERRNOS for one in _probed(read, abi, errno=errno)]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import array
 import contextlib
+import ctypes
 import os
 import socket
 import struct
+from signal import SIGCHLD
 
+from tests.children import libc
 from tests.kernel.test_bpf_captures import recorded
+from utraced.syscalls.calls.cloning import CLONE_PARENT_SETTID, CLONE_PIDFD
 
 
 def test_the_arguments_of_a_program() -> None:
@@ -82,3 +86,21 @@ def test_of_a_message_that_did_not_come_nothing_is_copied() -> None:
 
         _, leave = recorded("recvmsg", receive)
         assert (leave.numbers, leave.memory) == ((-11,), [])
+
+
+def test_where_a_clone_puts_numbers() -> None:
+    pidfd, parent = ctypes.c_int(), ctypes.c_int()
+    where = [ctypes.addressof(number) for number in (pidfd, parent)]
+    args = struct.pack("<11Q", CLONE_PIDFD | CLONE_PARENT_SETTID, where[0], 0, where[1], SIGCHLD, *[0] * 6)
+
+    def clone() -> None:
+        pid = libc().syscall(435, args, len(args))
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        os.close(pidfd.value)
+
+    _, leave = recorded("clone3", clone)
+    found = {one.address: int.from_bytes(one.data, "little") for one in leave.memory if one.address in where}
+    assert found[where[1]] == leave.numbers[0] > 0
+    assert 0 < found[where[0]] < 100

@@ -46,16 +46,15 @@ class Start(TargetMethod[Started], frozen=True):
 
     The backend kernel stops nothing, and needs a daemon with the capabilities BPF and PERFMON.  It tells less than
     ptrace: signals that were ignored or ended the process as they were sent, no ``job_control``; the result of a call
-    in which a thread was killed; what only pointers in memory lead to (``clone3``'s pidfd, and of a trace of more than
-    128 calls the messages of ``mmsghdr``) and pages that were not in memory and that the call did not touch as
-    pointers; programs' arguments up to 48, their environment up to 512 variables, buffers of an iovec or a message up
-    to 16, messages up to 8.  With ``block`` the processes run on until 96 MiB wait in the daemon for the client; then
-    they are attached, which as ever interrupts the calls that they sleep in, and held until it has caught up.  Who is
-    traced by another meanwhile runs on, and what finds no room is lost.  A trace of at most 16 calls by name leaves the
-    other calls of the machine alone, where the kernel has tracefs.  It does not tell calls that a 64-bit program makes
-    as a 32-bit one would, and may miss the first ones of a 32-bit program that is executed in it.  With ``failed_only``
-    it tells what arguments point to as it stands when the call has failed; with ``path_prefix`` no calls that threads
-    are in when the trace starts.
+    in which a thread was killed; of a trace of more than 128 calls the messages of ``mmsghdr``, and pages that were not
+    in memory and that the call did not touch as pointers; programs' arguments up to 48, their environment up to 512
+    variables, buffers of an iovec or a message up to 16, messages up to 8.  With ``block`` the processes run on until
+    96 MiB wait in the daemon for the client; then they are attached, which as ever interrupts the calls that they sleep
+    in, and held until it has caught up.  Who is traced by another meanwhile runs on, and what finds no room is lost.  A
+    trace of at most 16 calls by name leaves the other calls of the machine alone, where the kernel has tracefs.  It
+    does not tell calls that a 64-bit program makes as a 32-bit one would, and may miss the first ones of a 32-bit
+    program that is executed in it.  With ``failed_only`` it tells what arguments point to as it stands when the call
+    has failed; with ``path_prefix`` no calls that threads are in when the trace starts.
 
     The backend perf has events of tracepoints record, where the kernel takes no programs; it needs the capability
     PERFMON alone.  It tells what the backend kernel does, but nothing that arguments point to, no stacks, and of a

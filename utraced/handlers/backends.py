@@ -19,7 +19,7 @@ RECORDING: tuple[Backend, ...] = ("kernel", "perf")
 DIFFERENCES: dict[Backend, str] = {
     "kernel": "nothing stops, with overflow block only while the client is far behind; signals that are ignored or end"
     " their process are told as they are sent, group-stops are not; what only pointers in memory lead to may be told as"
-    " pointers",
+    " pointers where all calls are traced",
     "perf": "nothing stops, with overflow block only while the client is far behind, and what comes faster than records"
     " are made of it is lost; what arguments point to is not told, nor are stacks, group-stops, signals that are"
     " ignored or end their process, and senders of signals; a process falls silent as it executes a program with"

@@ -230,7 +230,7 @@ def needs(plans: Iterable[bytes]) -> Needs:
 
 def plan(captures: Captures, *, strings: int, largest: int) -> bytes:
     """Return the plan of a call that is wanted; ``strings`` is the limit on them, ``largest`` on any capture."""
-    special = (0, 0, 0, 0, 0, 0, 0)
+    special: tuple[int, ...] = (0, 0, 0, 0, 0, 0, 0, 0)
     entered: list[bytes] = []
     left: list[bytes] = []
     for target, others, kind, message in (
@@ -239,21 +239,18 @@ def plan(captures: Captures, *, strings: int, largest: int) -> bytes:
     ):
         for one in others:
             if one.what == "strings":
-                special = (PROGRAM_ARGUMENTS, one.argument, 0, 0, 0, 0, 0)
+                special = (PROGRAM_ARGUMENTS, one.argument, 0, 0, 0, 0, 0, 0)
                 one = one._replace(what="bytes", unit=_POINTERS_OF_ARGUMENTS, limited=False)  # noqa: PLW2901
             elif one.what == "pointers":
                 one = one._replace(what="bytes", unit=_POINTERS_OF_ENVIRONMENT)  # noqa: PLW2901
             elif one.what == "buffers":
-                special = (kind, one.argument, one.counter, 0, 0, 0, 0)
+                special = (kind, one.argument, one.counter, 0, 0, 0, 0, 0)
             elif one.what == "message":
-                special = (message, one.argument, 0, 0, 0, 0, 0)
+                special = (message, one.argument, 0, 0, 0, 0, 0, 0)
             elif one.what == "messages":
-                special = (MESSAGES, one.argument, one.counter, 0, 0, 0, 0)
+                special = (MESSAGES, one.argument, one.counter, 0, 0, 0, 0, 0)
             elif one.what == "indirect":
-                here = (one.offset, one.most)
-                before = special[3:5] if special[0] == INDIRECT else (0, 0)
-                places = (*here, 0, 0) if target is entered else (*before, *here)
-                special = (INDIRECT, one.argument, one.unit, *places)
+                special = _indirect(one, special, leaving=target is left)
                 continue
             target.append(_operation(one, strings=strings, largest=largest))
     operations = [*entered, *[bytes(OPERATION_SIZE)] * (MOST - len(entered))]
@@ -261,8 +258,20 @@ def plan(captures: Captures, *, strings: int, largest: int) -> bytes:
     return (
         _PLAN_HEAD.pack(PLAN_WANTED, sum(1 << index for index in paths_of(captures)))
         + b"".join(operations)
-        + struct.pack("<BBBBBBBx", *special)
+        + bytes(special)
     )
+
+
+def _indirect(one: Capture, special: tuple[int, ...], *, leaving: bool) -> tuple[int, ...]:
+    """Return ``special`` with what one pointer more leads to: one at the entry; two at the return, of one length."""
+    entered, left, second = special[3:5], special[5:7], special[7]
+    if not leaving:
+        entered = (one.offset, one.most)
+    elif left == (0, 0):
+        left = (one.offset, one.most)
+    else:
+        second = one.offset
+    return INDIRECT, one.argument, one.unit, *entered, *left, second
 
 
 def _operation(one: Capture, *, strings: int, largest: int) -> bytes:

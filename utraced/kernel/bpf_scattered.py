@@ -85,7 +85,14 @@ def strings_of(program: Program, settings: Settings, *, leaving: bool) -> None:
         _arguments(program, settings, name)
     if INDIRECT in special:
         program.label(f"{name}{INDIRECT}")
-        _indirect(program, settings, name, leaving=leaving)
+        if leaving:
+            _indirect(program, settings, f"{name}first ", PLAN_STRINGS + 5, PLAN_STRINGS + 6)
+            program.ldx("u8", R2, R8, PLAN_STRINGS + 7)
+            program.jump("eq", R2, f"{name}no strings", value=0)
+            _indirect(program, settings, f"{name}second ", PLAN_STRINGS + 7, PLAN_STRINGS + 6)
+        else:
+            _indirect(program, settings, f"{name}first ", PLAN_STRINGS + 3, PLAN_STRINGS + 4)
+        program.goto(f"{name}no strings")
     message, buffers = (MESSAGE_LEFT, BUFFERS_LEFT) if leaving else (MESSAGE_ENTERED, BUFFERS_ENTERED)
     several = MESSAGES in special
     end = f"{name}following" if several else f"{name}no strings"
@@ -130,10 +137,9 @@ def _arguments(program: Program, settings: Settings, name: str) -> None:
     program.goto(f"{name}next string")
 
 
-def _indirect(program: Program, settings: Settings, name: str, *, leaving: bool) -> None:
-    """Copy what a pointer in memory leads to."""
-    end = f"{name}no strings"
-    offset, most = (PLAN_STRINGS + 5, PLAN_STRINGS + 6) if leaving else (PLAN_STRINGS + 3, PLAN_STRINGS + 4)
+def _indirect(program: Program, settings: Settings, name: str, offset: int, most: int) -> None:
+    """Copy what a pointer in memory leads to; ``offset`` and ``most`` are the plan's places of where and how long."""
+    end = f"{name}followed"
     room(program, end)
     program.ldx("u8", R2, R8, PLAN_STRINGS + 1)
     argument(program, R3, R2)
@@ -158,7 +164,7 @@ def _indirect(program: Program, settings: Settings, name: str, *, leaving: bool)
     read(program, settings, f"{name}indirect ", end)
     program.set(R5, 0)
     store(program)
-    program.goto(end)
+    program.label(end)
 
 
 def _again(program: Program, settings: Settings, end: str) -> None:

@@ -27,8 +27,8 @@ SIZE_2 = 88
 PAGE = 4096
 
 _ARGS = struct.Struct("<11Q")
-PARENT_TID, SET_TID = 24, 64
-"""Where the pointers to thread ids are in it: to the new one, and to those that are asked for."""
+PIDFD, PARENT_TID, SET_TID = 8, 24, 64
+"""Where pointers are in it: to a descriptor of the new process, to its number, and to numbers that are asked for."""
 _INT = Int()
 
 
