@@ -10,7 +10,6 @@
 
 extern char **environ;
 
-
 /* struct clone_args (linux/sched.h), of its first size */
 static void clone3(uint64_t flags, int *pidfd, int *tid)
 {
