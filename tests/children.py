@@ -8,6 +8,7 @@ import os
 import pickle
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -117,8 +118,8 @@ def isolated(function: Callable[[], Returned]) -> Returned:
             os.close(reading)
             try:
                 answer: tuple[bool, object] = (True, function())
-            except BaseException as error:
-                answer = (False, (type(error).__name__, str(error)))
+            except BaseException:
+                answer = (False, traceback.format_exc())
             with open(writing, "wb") as file:
                 pickle.dump(answer, file)
         finally:
