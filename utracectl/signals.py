@@ -48,6 +48,12 @@ class Signals:
         except BlockingIOError:
             return set()
 
+    def end_by_the_next(self) -> None:
+        """From now on a signal that asks us to let go ends this process; those that are ignored stay so."""
+        for number in ENDING:
+            if signal.getsignal(number) is _wake:
+                signal.signal(number, signal.SIG_DFL)
+
     @staticmethod
     def _handle(number: int) -> None:
         """Have ``number`` wake the loop; SIGHUP only where nohup(1) did not have it ignored.

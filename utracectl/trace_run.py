@@ -8,6 +8,8 @@ import select
 import signal
 from time import monotonic_ns
 
+from msgspec import Raw
+
 from utracectl import VERSION
 from utracectl.client import Client, ConnectionEnded
 from utracectl.command import Change, Command, end_by
@@ -24,6 +26,8 @@ from utraced.errors import Gone, NoSuchProcess, UtracedError
 
 LASTING_NS = 5_000_000
 """Nanoseconds after which the line of a call begins that has not returned."""
+MUCH = 8 << 20
+"""Bytes of events that take about a second to write."""
 Calls = CallFilter | tuple[str | int, ...] | str
 
 
@@ -87,13 +91,13 @@ class Run:
         socket = self._client.fileno()
         try:
             # What came while requests waited for their answers: the socket says nothing of it any more.
-            self._take(0)
+            self._take()
             while self._traces:
                 text = self._text
                 waiting = text is not None and text.waiting
                 for fd, _ in poll.poll(LASTING_NS // 1_000_000 if waiting else None):
                     if fd == socket:
-                        self._take(0)
+                        self._take()
                     else:
                         self._act_on_signals()
                 if waiting and text is not None:
@@ -168,10 +172,14 @@ class Run:
             say(f"the backend is seccomp: {started.reason}")
         return started.trace
 
-    def _take(self, timeout: float) -> None:
+    def _take(self) -> None:
         """Write what has come."""
+        self._write(self._client.raw_events(0))
+
+    def _write(self, events: list[Raw]) -> None:
+        """Write events."""
         take = self._printer.take
-        for raw in self._client.raw_events(timeout):
+        for raw in events:
             ended = take(raw)
             if ended is not None:
                 self._traces.pop(ended, None)
@@ -186,7 +194,11 @@ class Run:
                 self._client.call(Stop(trace=number))
             except Gone:
                 pid = None
-            self._take(0)
+            rest = self._client.raw_events(0)
+            if pid is not None and sum(memoryview(raw).nbytes for raw in rest) > MUCH:
+                self._notice(f"Process {pid} detached; what it did is still being written, until Ctrl-C")
+                pid = None
+            self._write(rest)
             self._traces.pop(number, None)
             if pid is not None:
                 self._notice(f"Process {pid} detached")
@@ -205,6 +217,9 @@ class Run:
             taken -= FORWARDED
         if taken & ENDING:
             alone = command is None or command.change is not None
+            if alone:
+                # Who asks once more does not want the rest of what is recorded, which can take long to write.
+                self._signals.end_by_the_next()
             self._let_go([number for number in list(self._traces) if alone or number != self._own_trace])
 
     def _command_changed(self, change: Change) -> None:

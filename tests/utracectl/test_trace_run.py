@@ -5,7 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from tests.utracectl.conftest import ROOT
 from tests.utracectl.server import HELLO, Answer, Server, event, response
+from utracectl.trace_run import MUCH
 
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
 Serve = Callable[[Answer], Server]
@@ -46,6 +49,23 @@ def tracer(*, hang_up: bool = False, backend: str = "ptrace", reason: str | None
         return [reply, getppid(pid)] if hang_up else [reply, [getppid(pid), *ends(pid)]]
 
     return answer
+
+
+@contextmanager
+def attached(pid: int, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Give a utracectl that traces a process, and has said so."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "utracectl", "trace", "-p", str(pid)],
+        stderr=subprocess.PIPE, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "UTRACED_SOCKET": str(tmp_path / "socket")},
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline().decode().startswith(f"utracectl: Process {pid} attached")
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_a_command(serve: Serve, utracectl: Run) -> None:
@@ -217,22 +237,61 @@ def test_letting_go_of_running_processes(number: int, serve: Serve, tmp_path: Pa
         ]  # fmt: skip
 
     server = serve(answer)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "utracectl", "trace", "-p", str(pid)],
-        stderr=subprocess.PIPE, cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "UTRACED_SOCKET": str(tmp_path / "socket")},
-    )  # fmt: skip
-    assert process.stderr is not None
-    first = [process.stderr.readline().decode(), process.stderr.readline().decode()]
-    assert first[0].startswith(f"utracectl: Process {pid} attached")
-    assert "getppid()" in first[1]
-    process.send_signal(number)
-    _, rest = process.communicate(timeout=60)
+    with attached(pid, tmp_path) as process:
+        assert process.stderr is not None
+        assert "getppid()" in process.stderr.readline().decode()
+        process.send_signal(number)
+        _, rest = process.communicate(timeout=60)
     lines = rest.decode().splitlines()
     assert process.returncode == 0
     assert lines[0].endswith("getppid( <detached ...>")
     assert lines[1] == f"utracectl: Process {pid} detached"
     assert [request["method"] for request in server.requests] == ["daemon.hello", "trace.start", "trace.stop"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_who_asks_twice_does_not_wait_for_the_rest(number: int, serve: Serve, tmp_path: Path) -> None:
+    pid = os.getpid()
+    asked = threading.Event()
+
+    def answer(request: dict[str, Any]) -> list[Any]:
+        if request["method"] == "daemon.hello":
+            return [response(request, HELLO)]
+        if request["method"] == "trace.start":
+            return [response(request, {"trace": 1, "backend": "ptrace"})]
+        asked.set()
+        return []
+
+    serve(answer)
+    with attached(pid, tmp_path) as process:
+        process.send_signal(number)
+        assert asked.wait(60)
+        process.send_signal(number)
+        assert process.wait(timeout=60) == -number
+
+
+def test_one_that_takes_long_to_write_is_told_before(serve: Serve, tmp_path: Path) -> None:
+    pid = os.getpid()
+    large = getppid(pid)
+    large["params"]["filler"] = "x" * 190_000
+    count = MUCH // 190_000 + 1
+
+    def answer(request: dict[str, Any]) -> list[Any]:
+        if request["method"] == "daemon.hello":
+            return [response(request, HELLO)]
+        if request["method"] == "trace.start":
+            return [response(request, {"trace": 1, "backend": "ptrace"})]
+        ended = event(kind="detached", pid=pid, trace=1, reason="client_request")
+        return [*[large] * count, ended, response(request, {"delivered": count, "lost": 0})]
+
+    serve(answer)
+    with attached(pid, tmp_path) as process:
+        process.send_signal(signal.SIGINT)
+        _, rest = process.communicate(timeout=60)
+        lines = rest.decode().splitlines()
+        assert lines[0] == f"utracectl: Process {pid} detached; what it did is still being written, until Ctrl-C"
+        assert ["getppid()" in line for line in lines[1:]] == [True] * count
+        assert process.returncode == 0
 
 
 def test_what_came_before_the_last_answer_is_written_at_once(serve: Serve, tmp_path: Path) -> None:
