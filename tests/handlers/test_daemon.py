@@ -126,7 +126,7 @@ def test_a_process_that_is_not_there():
 
 
 def test_a_hidden_process_is_a_refusal(monkeypatch):
-    def hidden(pid, start_time, *, besides):
+    def hidden(pid, start_time, *, besides, bound):
         raise PermissionError(1, "hidepid")
 
     monkeypatch.setattr(daemon, "examine", hidden)

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import anyio
 import pytest
 
 from tests.children import isolated, libc, needs_root, own_program
 from tests.kernel.by_hand import Hand, by_hand
 from tests.kernel.targets import Side, Target, make_calls, target
 from tests.live.machine import free, state, status, threads, tracer, until
-from utraced.api import engine, events, trace
+from utraced.api import daemon, engine, events, trace
 from utraced.errors import InvalidParams, LimitExceeded, Unsupported
 from utraced.handlers import filtered
 
@@ -73,6 +74,21 @@ def test_when_the_trace_has_ended_the_calls_still_work() -> None:
         found.go()
         hand.ended(found.pid)
         assert len(calls_told(hand)) == 1
+
+
+def test_that_a_process_stays_bound_is_told_who_asks_about_it() -> None:
+    """Also when the trace has ended."""
+    with started("getppid") as (hand, found, answer):
+        hand.call(trace.Stop(trace=answer.trace))
+
+        async def ask() -> Any:
+            return await hand.start(daemon.Check(pid=found.pid))
+
+        checked = anyio.run(ask)
+    [told] = [finding for finding in checked.process if finding.subject == "tracer"]
+    assert (told.verdict, told.hint) == ("limited", "It and its children end when this daemon ends.")
+    assert "seccomp filter" in told.text
+    assert checked.conclusion.verdict == "works"
 
 
 def test_when_the_session_has_ended_they_work_for_other_sessions() -> None:

@@ -200,7 +200,7 @@ def judged(pid, *, access, found):
     """Return what is made of an answer of the kernel."""
 
     with Process(pid) as process, Process(os.getpid()) as own:
-        seen = Seen(pid, process.stat(), process.status(), own.status(), (), ())
+        seen = Seen(pid, process.stat(), process.status(), own.status(), (), (), bound=False)
         return judge(seen, found, access=access)
 
 

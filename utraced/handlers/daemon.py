@@ -65,9 +65,11 @@ def hello(params: api.Hello, context: Context) -> api.Welcome:
 def check(params: api.Check, context: Context) -> Awaitable[api.Checked]:
     """Find out what works here, and for one process."""
     target = resolve_any(params, context)
-    # Here, and not aside: it looks at the sessions.
+    # Here, and not aside: it looks at the sessions, and at what is traced.
     besides = None if target is None else _deadlock(target, context)
-    return aside(lambda: _checked(target, besides))
+    process = None if target is None else context.tracer.core.processes.get(target.pid)
+    bound = process is not None and process.bound
+    return aside(lambda: _checked(target, besides, bound=bound))
 
 
 def _deadlock(target: Target, context: Context) -> Obstacle | None:
@@ -126,12 +128,12 @@ def _filters() -> api.Feature:
     return api.Feature(available=missing is None, reason=missing or filtered.DIFFERENCES)
 
 
-def _checked(target: Target | None, besides: Obstacle | None) -> api.Checked:
+def _checked(target: Target | None, besides: Obstacle | None, *, bound: bool) -> api.Checked:
     """Look at everything."""
     tracing = list(allowed.tracing())
     findings = (*tracing, *allowed.machine())
     if target is None:
         return api.Checked(findings=findings, conclusion=allowed.conclusion(tracing))
     with explained(target.pid):
-        found = examine(target.pid, target.start_time, besides=besides)
+        found = examine(target.pid, target.start_time, besides=besides, bound=bound)
     return api.Checked(findings=findings, process=found.findings, conclusion=found.conclusion)

@@ -41,12 +41,16 @@ class Seen(NamedTuple):
     """By what, in plain words."""
     namespaces: tuple[str, ...] | None
     """Those that are not ours, None where they may not be seen."""
+    bound: bool
+    """Whether we trace it until it ends, or it ends with us."""
 
 
-def examine(pid: int, start_time: int | None = None, *, besides: Obstacle | None = None) -> Examined:
+def examine(
+    pid: int, start_time: int | None = None, *, besides: Obstacle | None = None, bound: bool = False
+) -> Examined:
     """Look at process ``pid``, which started at ``start_time`` if that is given.
 
-    ``besides`` is an obstacle of which only the caller knows.
+    Of ``besides``, an obstacle, and ``bound``, that it has to be traced by us, only the caller knows.
     Nothing is attached to.  May wait for the process.  Raises NoSuchProcess, and PermissionError where hidepid hides
     it.
     """
@@ -54,7 +58,8 @@ def examine(pid: int, start_time: int | None = None, *, besides: Obstacle | None
         found = list(obstacles(process, own))
         if besides is not None and besides.subject not in {obstacle.subject for obstacle in found}:
             found.append(besides)
-        seen = Seen(pid, process.stat(), process.status(), own.status(), _sandbox(process), _namespaces(process, own))
+        namespaces = _namespaces(process, own)
+        seen = Seen(pid, process.stat(), process.status(), own.status(), _sandbox(process), namespaces, bound)
         access = _access(pid)
         # The directory is of one process: that it still answers means that it was this one we asked about.
         process.stat()
@@ -114,6 +119,8 @@ def _free(subject: Subject, seen: Seen) -> list[Finding]:
             text = f"it has {capability_names(status.permitted)}{override}" if status.permitted else "it has none"
         case "dumpable":
             text = f"does not matter{override}" if override else "it lets others look into it"
+        case "tracer" if seen.bound:
+            return [_bound()]
         case "tracer":
             text = "this daemon traces it, for all who ask" if status.tracer else "nobody traces it"
         case "yama":
@@ -133,6 +140,16 @@ def _process(stat: Stat) -> Finding:
             hint="It is in a call of the kernel that nothing interrupts: it can be held only once it leaves that.",
         )
     return Finding(subject="process", verdict="works", text=text)
+
+
+def _bound() -> Finding:
+    """Tell of a process that cannot be let go."""
+    return Finding(
+        subject="tracer",
+        verdict="limited",
+        text="this daemon traces it, for all who ask, and for good: a trace has put a seccomp filter into it",
+        hint="It and its children end when this daemon ends.",
+    )
 
 
 def _confined(seen: Seen) -> Finding:
