@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -21,6 +22,8 @@ from utraced.worker import recording
 
 CALLS = 120_000
 """More than fits what may wait and the session's queue; their records are 20 MB."""
+AT_ONCE, PAUSE = 2_000, 0.01
+"""Calls, and seconds after them: where the worker gets no CPU for a while, it finds them at it still."""
 CHILDREN = 2
 pytestmark = needs_root
 
@@ -42,8 +45,10 @@ def flood() -> None:
     os.closerange(3, 1 << 16)  # the client's socket is to be the client's alone
     for _ in range(CHILDREN):
         if fork() == 0:
-            for _ in range(CALLS):
-                os.getppid()
+            for _ in range(CALLS // AT_ONCE):
+                for _ in range(AT_ONCE):
+                    os.getppid()
+                time.sleep(PAUSE)
             os._exit(0)
     for _ in range(CHILDREN):
         assert os.wait()[1] == 0
