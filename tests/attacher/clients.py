@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import socket
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from tests.kernel.recording import needs_bpf
 from utraced.attacher.starting import start
 from utraced.kernel.recorder_requests import requests
 from utraced.linux import sockets
+from utraced.linux.attaching import NEEDED
+from utraced.linux.capabilities import CAP_IPC_LOCK
 from utraced.linux.handing import Serve
 from utraced.linux.identity import Identity
 from utraced.rpc.connection import Connection
@@ -24,6 +27,12 @@ from utraced.rpc.packet import Packet
 
 PATIENCE = 30.0
 LARGEST = 1 << 20
+
+
+def needed(pid: int) -> int:
+    """Return the capabilities that attacher ``pid`` may have: one more where it could not lift a limit."""
+    unlimited = resource.prlimit(pid, resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
+    return NEEDED if unlimited else NEEDED | CAP_IPC_LOCK
 
 
 class AttacherClient:

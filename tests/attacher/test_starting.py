@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacher.clients import attacher
+from tests.attacher.clients import attacher, needed
 from tests.attacher.test_service import record
 from tests.children import as_user, libc, needs_root
 from tests.kernel.test_bpf_recording import programs
@@ -20,7 +20,6 @@ from tests.live.machine import children, state, status, until
 from utraced.attacher.starting import NAME, start
 from utraced.errors import LimitExceeded
 from utraced.kernel.recorder_requests import End
-from utraced.linux.attaching import NEEDED
 from utraced.linux.identity import own_identity
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -62,7 +61,7 @@ def test_it_has_only_the_capabilities_that_it_needs() -> None:
         pid = found()
         until(lambda: status(pid).get("NoNewPrivs") == "1", "what it gives up")
         told = status(pid)
-        assert {told[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {f"{NEEDED:016x}"}
+        assert {told[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {f"{needed(pid):016x}"}
         assert {told[name] for name in ("CapInh", "CapAmb")} == {f"{0:016x}"}
     wait_gone(pid)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.attacher.clients import needed
 from tests.broker.system import System, system
 from tests.children import as_user, child, libc, needs_root, own_program
 from tests.kernel.recording import needs_bpf
@@ -20,7 +21,6 @@ from tests.live.machine import children, status, until, wait_end
 from tests.worker.daemon import Peer
 from utraced.attacher.starting import NAME
 from utraced.broker.attacher import TOO_OFTEN, SharedAttacher
-from utraced.linux.attaching import NEEDED
 from utraced.linux.handing import Attacher, Receiver, Serve
 from utraced.linux.identity import Identity
 
@@ -207,7 +207,7 @@ def test_users_trace_their_own(daemon: System) -> None:
     for user in (ADA, BOB, ADA):
         assert as_user(lambda: own_trace(daemon.address), user) == (True, 1, 1, 0)
     told = status(attacher(daemon))
-    assert {told[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {f"{NEEDED:016x}"}
+    assert {told[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {f"{needed(attacher(daemon)):016x}"}
     assert told["NoNewPrivs"] == "1"
 
 

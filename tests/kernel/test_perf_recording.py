@@ -172,6 +172,26 @@ def test_where_too_much_is_lost_to_know_who_is_there_it_is_over(monkeypatch: pyt
     assert records.ENTRY not in {head.what for head in heads}
 
 
+@pytest.mark.parametrize(
+    ("cpus", "limited", "most"),
+    [
+        (1, False, 8 << 20),
+        (8, False, 8 << 20),
+        (9, False, 4 << 20),
+        (256, False, 256 << 10),
+        (4096, False, 64 << 10),
+        (1, True, 1 << 20),
+        (4096, True, 64 << 10),
+    ],
+)
+def test_rings_are_as_large_as_all_of_them_may_be(
+    cpus: int, limited: bool, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(perf_recording, "locked_memory_limited", lambda: limited)
+    sizes = perf_recording._sizes(cpus)
+    assert sizes == tuple(size for size in perf_recording.SIZES if size <= most)
+
+
 def test_one_that_has_ended_is_refused() -> None:
     with pytest.raises(ProcessLookupError):
         recording(4_194_304, GETPPID)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import resource
+
 import pytest
 
 from utraced.linux import attaching
-from utraced.linux.attaching import CAP_BPF, CAP_PERFMON, CAPABILITIES, LEAST, NEEDED, PROGRAMS, Lacking, lacking
+from utraced.linux.attaching import CAP_BPF, CAP_PERFMON, CAPABILITIES, LEAST, NEEDED, PROGRAMS, Lacking, kept, lacking
+from utraced.linux.capabilities import CAP_IPC_LOCK
 
 
 def test_without_capabilities_there_is_none() -> None:
@@ -19,3 +22,12 @@ def test_for_programs_the_kernel_has_to_tell_its_types(monkeypatch: pytest.Monke
     assert lacking(NEEDED) == Lacking()
     monkeypatch.setattr(attaching, "VMLINUX", "/nowhere/vmlinux")
     assert lacking(NEEDED) == Lacking(programs="this kernel does not tell its types (/nowhere/vmlinux)")
+
+
+def test_the_capability_to_lock_memory_is_kept_where_that_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    everything = (1 << 41) - 1
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert kept(everything) == NEEDED
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (8 << 20, 8 << 20))
+    assert kept(everything) == NEEDED | CAP_IPC_LOCK
+    assert kept(LEAST) == LEAST

@@ -3,7 +3,8 @@ from __future__ import annotations
 import resource
 
 from tests.children import NOBODY, become, isolated, needs_root
-from utraced.linux.limits import raise_locked_memory, raise_open_files
+from utraced.linux.capabilities import CAP_IPC_LOCK, permitted, set_capabilities
+from utraced.linux.limits import locked_memory_limited, raise_locked_memory, raise_open_files
 
 
 def test_the_soft_limit_becomes_the_hard_one_and_is_told() -> None:
@@ -25,3 +26,14 @@ def test_memory_may_be_locked_as_far_as_we_may_have_it() -> None:
 
     assert isolated(lambda: work(root=False)) == (8192, 8192)
     assert isolated(lambda: work(root=True))[0] in {resource.RLIM_INFINITY, 8192}
+
+
+@needs_root
+def test_locked_memory_is_limited_by_its_limit_and_not_for_who_may_lock_all() -> None:
+    def work() -> list[bool]:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (8192, 8192))
+        able = locked_memory_limited()
+        set_capabilities(permitted() & ~CAP_IPC_LOCK)
+        return [able, locked_memory_limited()]
+
+    assert isolated(work) == [False, True]

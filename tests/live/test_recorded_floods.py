@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from subprocess import PIPE
 from typing import Literal, NamedTuple
@@ -18,6 +19,7 @@ from tests.live.machine import running, status, until
 from utracectl.client import Client
 from utraced.api import call_records as records
 from utraced.api import events, trace
+from utraced.kernel.bpf_layout import COUNTERS, COUNTERS_SIZE
 
 pytestmark = needs_root
 
@@ -84,10 +86,23 @@ def flooded(
             if stopped is not None:
                 assert process.stdout.readline()
                 until(lambda: status(process.pid).get("State", "Z")[0] == "Z", "the end of the flood")
+                if backend == "perf":  # what it did waits to be looked at: only then it finds no room
+                    until(lambda: written(stopped), "the end of what is written of it")
         finally:
             if stopped is not None:
                 os.kill(stopped, signal.SIGCONT)
         return read(client)
+
+
+def written(worker: int) -> bool:
+    """Tell whether all is in the ring that a worker reads from, or counted: the attacher has the counters open too."""
+    name = "/memfd:utraced_count"
+    (inode,) = {line.split()[4] for line in Path(f"/proc/{worker}/maps").read_text().splitlines() if name in line}
+    for fd in Path("/proc").glob("[0-9]*/fd/*"):
+        with suppress(FileNotFoundError, PermissionError):  # it has ended, or is the machine's first
+            if str(fd.readlink()).startswith(name) and str(fd.stat().st_ino) == inode:
+                return COUNTERS.unpack(fd.read_bytes()[:COUNTERS_SIZE])[0] < 0
+    raise AssertionError("nobody writes")
 
 
 def check(told: Told, flood: tuple[int, int, int], deliver: Deliver) -> None:

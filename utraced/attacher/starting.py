@@ -9,7 +9,7 @@ import socket
 import sys
 import warnings
 
-from utraced.linux.attaching import NEEDED, NOTHING, lacking
+from utraced.linux.attaching import NOTHING, kept, lacking
 from utraced.linux.capabilities import drop_bounding, permitted, set_capabilities
 from utraced.linux.limits import raise_locked_memory, raise_open_files
 from utraced.linux.prctl import no_new_privs, set_dumpable, set_name
@@ -71,14 +71,14 @@ def be_attacher(control: int) -> None:
 
     # Where nobody has mounted tracefs, this needs more than is kept.
     found = tracepoints.find()
-    kept = permitted() & NEEDED
-    drop_bounding(kept)
-    set_capabilities(kept)
+    capabilities = kept(permitted())
+    drop_bounding(capabilities)
+    set_capabilities(capabilities)
     no_new_privs()
     set_dumpable(0)
     from .service import serve
 
     try:
-        serve(socket_fd, kept, found)
+        serve(socket_fd, capabilities, found)
     except BaseException:
         sys.excepthook(*sys.exc_info())

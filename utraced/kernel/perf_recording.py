@@ -11,12 +11,13 @@ import contextlib
 import errno
 import logging
 import os
-import resource
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from time import monotonic_ns
 from typing import NamedTuple
+
+from utraced.linux.limits import locked_memory_limited
 
 from . import perf_events as perf
 from . import perf_samples as samples
@@ -32,12 +33,16 @@ INTERVAL = 0.01
 """Seconds between looks into the rings."""
 MOST_EVENTS = 8192
 """Of one trace: each is a descriptor, and the kernel switches those of a thread with it."""
-SIZES = (4 << 20, 1 << 20, 256 << 10, 64 << 10)
+SIZES = (8 << 20, 4 << 20, 1 << 20, 256 << 10, 64 << 10)
 """Of a ring, in bytes, the largest first that the kernel grants (perf_event_mlock_kb, RLIMIT_MEMLOCK).
 
-Where that is not unlimited, nobody gets the first: nothing would be left for others.
+A hundred thousand calls a second are 20 MB, and a busy machine may not run us for longer than a tenth of that.
 """
 SIDE_SIZES = (512 << 10, 128 << 10, 32 << 10)
+MOST_OF_ALL = 64 << 20
+"""Bytes of the rings of a trace on all CPUs, but each has the smallest size."""
+MOST_OF_LIMITED = 1 << 20
+"""Bytes of a ring where the kernel limits them: with larger ones nothing would be left for others."""
 MOST_HELD = 64 << 20
 """Bytes of samples that wait to be looked at; beyond, they stay in the rings, and what finds no room is lost."""
 _SLICE, _AT_ONCE = 256 << 10, 2000
@@ -88,10 +93,12 @@ class _Events:
         self._told_flags = self._flags | (0 if follow else perf.INHERIT_THREAD)
         self._owners: dict[int, tuple[int, int]] = {}
         self.tids: list[int] = []
+        cpus = list(_online())
+        self._sizes = _sizes(len(cpus))
         try:
             for tid in tids:
                 try:
-                    for cpu in _online():
+                    for cpu in cpus:
                         self._open_all(tid, cpu)
                 except ProcessLookupError:
                     continue  # it has ended meanwhile
@@ -116,7 +123,7 @@ class _Events:
             self._lossy[kind].append(fd)
         if cpu not in self._owners:
             self.beside.append(_mapped(tasks, SIDE_SIZES))
-            self.told.append(_mapped(first, SIZES))
+            self.told.append(_mapped(first, self._sizes))
             self._owners[cpu] = tasks, first
         owners = self._owners[cpu]
         for fd, owner in ((tasks, 0), (side, 0), (first, 1), (exits, 1), (signals, 1)):
@@ -162,10 +169,16 @@ def _online() -> Iterator[int]:
             yield from range(int(first), int(last or first) + 1)
 
 
+def _sizes(cpus: int) -> tuple[int, ...]:
+    """Return the sizes to try for each of the rings of what is told."""
+    most = MOST_OF_ALL // cpus
+    if locked_memory_limited():
+        most = min(most, MOST_OF_LIMITED)
+    return tuple(size for size in SIZES[:-1] if size <= most) + SIZES[-1:]
+
+
 def _mapped(fd: int, sizes: tuple[int, ...]) -> perf.PerfRing:
     """Return the ring of an event, as large as the kernel grants."""
-    if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY:
-        sizes = sizes[1:] or sizes
     for size in sizes[:-1]:
         with contextlib.suppress(PermissionError):
             return perf.PerfRing(fd, size)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 
 from msgspec import Struct
 
-from utraced.linux.capabilities import CAP_SETGID, CAP_SETUID, CAP_SYS_PTRACE
+from utraced.linux.capabilities import CAP_IPC_LOCK, CAP_SETGID, CAP_SETUID, CAP_SYS_PTRACE
 
 CAP_SETPCAP = 1 << 8
 CAP_PERFMON, CAP_BPF = 1 << 38, 1 << 39
@@ -30,6 +31,16 @@ class Lacking(Struct, frozen=True):
 
 
 NOTHING = Lacking()
+
+
+def kept(capabilities: int) -> int:
+    """Return which of its capabilities an attacher keeps.
+
+    That to lock memory only where its limit has not been lifted (in a container without SYS_RESOURCE, say): the rings
+    of events are such memory, and with what is left to them they lose what comes while a busy machine does not run us.
+    """
+    unlimited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
+    return capabilities & (NEEDED if unlimited else NEEDED | CAP_IPC_LOCK)
 
 
 def lacking(capabilities: int) -> Lacking:

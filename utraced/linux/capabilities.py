@@ -10,6 +10,7 @@ from utraced.linux.prctl import prctl
 
 CAP_SETGID = 1 << 6
 CAP_SETUID = 1 << 7
+CAP_IPC_LOCK = 1 << 14
 CAP_SYS_PTRACE = 1 << 19
 """linux/include/uapi/linux/capability.h."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import resource
 
+from utraced.linux.capabilities import CAP_IPC_LOCK, permitted
+
 
 def raise_open_files() -> int:
     """Raise this process's limit of open files to the hard limit; return what the soft one was.
@@ -25,3 +27,9 @@ def raise_locked_memory() -> None:
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
             return
+
+
+def locked_memory_limited() -> bool:
+    """Tell whether the kernel limits what memory we lock (perf_mmap, kernel/events/core.c)."""
+    limited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY
+    return limited and not permitted() & CAP_IPC_LOCK
