@@ -30,6 +30,8 @@ _VARIABLE: Sequence[tuple[re.Pattern[str], str]] = (
     (re.compile(r"^(sysinfo\().*\)"), r"\1…)"),
     (re.compile(r"(ino=|st_ino=)\d+"), r"\1INODE"),
 )
+_BEGUN_AGAIN = r"^(v?fork|clone3?)\(.* ERESTARTNOINTR "
+"""A child that ends while another is made has that begin again: whether one does depends on who is quicker."""
 
 
 def of_processes(text: str, ignored: Sequence[str] = ()) -> list[list[str]]:
@@ -64,7 +66,7 @@ def of_processes(text: str, ignored: Sequence[str] = ()) -> list[list[str]]:
     order = _by_age(list(threads))
     names = {tid: f"P{index}" for index, tid in enumerate(order, 1)}
     known = re.compile(r"\b(" + "|".join(names) + r")\b")
-    skip = [re.compile(each) for each in ignored]
+    skip = [re.compile(each) for each in (_BEGUN_AGAIN, *ignored)]
     found: list[list[str]] = []
     for tid in order:
         plain = [_plain(line, known, names) for line in threads[tid]]
