@@ -18,7 +18,7 @@ from utraced.attacher.starting import start
 from utraced.kernel.recorder_requests import requests
 from utraced.linux import sockets
 from utraced.linux.attaching import NEEDED
-from utraced.linux.capabilities import CAP_IPC_LOCK
+from utraced.linux.capabilities import CAP_IPC_LOCK, permitted
 from utraced.linux.handing import Serve
 from utraced.linux.identity import Identity
 from utraced.rpc.connection import Connection
@@ -30,9 +30,9 @@ LARGEST = 1 << 20
 
 
 def needed(pid: int) -> int:
-    """Return the capabilities that attacher ``pid`` may have: one more where it could not lift a limit."""
+    """Return the capabilities that attacher ``pid`` is to have: one more, of ours, where it could not lift a limit."""
     unlimited = resource.prlimit(pid, resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
-    return NEEDED if unlimited else NEEDED | CAP_IPC_LOCK
+    return NEEDED if unlimited else NEEDED | permitted() & CAP_IPC_LOCK
 
 
 class AttacherClient:

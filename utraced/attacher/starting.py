@@ -66,12 +66,12 @@ def be_attacher(control: int) -> None:
     set_name(NAME)
     # Events of all threads are descriptors, and their rings are locked memory.
     raise_open_files()
-    raise_locked_memory()
+    unlimited = raise_locked_memory()
     from utraced.kernel import tracepoints
 
     # Where nobody has mounted tracefs, this needs more than is kept.
     found = tracepoints.find()
-    capabilities = kept(permitted())
+    capabilities = kept(permitted(), unlimited=unlimited)
     drop_bounding(capabilities)
     set_capabilities(capabilities)
     no_new_privs()

@@ -36,11 +36,11 @@ MOST_EVENTS = 8192
 SIZES = (8 << 20, 4 << 20, 1 << 20, 256 << 10, 64 << 10)
 """Of a ring, in bytes, the largest first that the kernel grants (perf_event_mlock_kb, RLIMIT_MEMLOCK).
 
-A hundred thousand calls a second are 20 MB, and a busy machine may not run us for longer than a tenth of that.
+A hundred thousand calls a second are 20 MB, and a busy machine may keep us from running for a tenth of one.
 """
 SIDE_SIZES = (512 << 10, 128 << 10, 32 << 10)
 MOST_OF_ALL = 64 << 20
-"""Bytes of the rings of a trace on all CPUs, but each has the smallest size."""
+"""Bytes of the rings of a trace on all CPUs, but none is below the smallest size."""
 MOST_OF_LIMITED = 1 << 20
 """Bytes of a ring where the kernel limits them: with larger ones nothing would be left for others."""
 MOST_HELD = 64 << 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 
 from msgspec import Struct
 
@@ -33,13 +32,12 @@ class Lacking(Struct, frozen=True):
 NOTHING = Lacking()
 
 
-def kept(capabilities: int) -> int:
-    """Return which of its capabilities an attacher keeps.
+def kept(capabilities: int, *, unlimited: bool) -> int:
+    """Return which of its capabilities an attacher keeps; ``unlimited``: how much memory it locks.
 
-    That to lock memory only where its limit has not been lifted (in a container without SYS_RESOURCE, say): the rings
-    of events are such memory, and with what is left to them they lose what comes while a busy machine does not run us.
+    IPC_LOCK only where it is limited (in a container without SYS_RESOURCE, say): the rings of events are such memory,
+    and small ones lose what comes while a busy machine does not run us.
     """
-    unlimited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
     return capabilities & (NEEDED if unlimited else NEEDED | CAP_IPC_LOCK)
 
 

@@ -20,16 +20,23 @@ def raise_open_files() -> int:
     return soft
 
 
-def raise_locked_memory() -> None:
-    """Lift this process's limit of locked memory, as far as it may: without CAP_SYS_RESOURCE, to the hard limit."""
+def raise_locked_memory() -> bool:
+    """Lift this process's limit of locked memory, as far as it may: without CAP_SYS_RESOURCE, to the hard limit.
+
+    Return whether there is none any more.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     for limit in (resource.RLIM_INFINITY, hard):
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
-            return
+            break
+    return _unlimited()
 
 
 def locked_memory_limited() -> bool:
     """Tell whether the kernel limits what memory we lock (perf_mmap, kernel/events/core.c)."""
-    limited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY
-    return limited and not permitted() & CAP_IPC_LOCK
+    return not _unlimited() and not permitted() & CAP_IPC_LOCK
+
+
+def _unlimited() -> bool:
+    return resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
