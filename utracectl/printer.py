@@ -318,6 +318,8 @@ class TextPrinter:
 
     def _detached(self, event: Detached) -> None:
         """Say why a process, or all of a trace, is not traced any more, where that was nobody's wish."""
+        if event.trace is None:
+            return  # an engine that was only there to ask something: the trace goes on
         reason = {
             "exec_denied": "it executes a program that may not be traced",
             "policy": "it runs with other rights than yours, as a set-uid program does",

@@ -266,6 +266,16 @@ def test_a_process_that_leaves_a_trace_takes_its_threads_along() -> None:
     ]
 
 
+def test_the_end_of_an_engine_is_not_that_of_the_trace() -> None:
+    """There is one where the threads of a far process are asked for."""
+    events = [
+        entry(10, "pause"),
+        Detached(pid=10, engine=2, reason="client_request"),
+        call(10, "pause", result=None, unfinished=True),
+    ]
+    assert shown(*events, traced=(10, 11), detaching=True) == ["[pid    10] pause( <detached ...>"]
+
+
 def test_records_are_shown_as_the_events_that_they_stand_for() -> None:
     start = Start(pid=10, deliver="raw", entries=True)
     written: list[str] = []

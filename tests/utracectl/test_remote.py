@@ -246,8 +246,11 @@ def test_the_threads_of_a_far_process_are_counted_there(far: None) -> None:
         target.stdout.readline()
         assert process.stderr.readline() == f"utracectl: Process {target.pid} attached with 2 threads\n".encode()
         target.communicate(b"\n", timeout=60)
-        process.communicate(timeout=60)
+        _, said = process.communicate(timeout=60)
     assert process.returncode == 0
+    of_two, exited, _ = said.partition(b" +++ exited with 0 +++\n")
+    assert exited
+    assert all(line.startswith(b"[pid ") for line in of_two.splitlines()), said.decode()
 
 
 def test_a_closed_client_undoes_what_it_asked_for(far: None) -> None:
